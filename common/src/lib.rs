@@ -1,0 +1,20 @@
+//! What both ends of an Adit tunnel agree on, and nothing else.
+//!
+//! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), the way bytes cross
+//! (`tunnel`), and what any program of ours needs at its edges (`net`, `telemetry`, `shutdown`).
+
+pub mod name;
+pub mod target;
+
+pub mod deadline;
+pub mod headers;
+
+pub mod fault;
+pub mod registration;
+
+pub mod tunnel;
+
+// pub mod net;
+
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,307 @@
+//! The WebSocket as a byte stream, for HTTP/2 to run over.
+//!
+//! * Written bytes gather until a flush and leave as one binary message (RFC 6455 §5.6), so that
+//!   a frame's head and its payload share one.
+//! * Received payloads are handed on as they are and copied once, into the reader's buffer.
+//! * Every buffer is bounded: one message gathering, one in the WebSocket being written.
+//! * Closing sends our Close frame and does not wait for the peer's.
+//! * Pings, their answers and the end after silence happen here, whatever the task waits for.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use super::goodbye::{End, Ending, Goodbye};
+use super::settings::{self, MESSAGE_SIZE};
+use super::traffic::{Counted, Traffic};
+use super::watchdog::{Liveness, Verdict, Watchdog};
+
+/// The byte stream of one tunnel.
+///
+/// Dropping it closes the socket at once, without a Close frame; shutting it down sends one.
+#[derive(Debug)]
+pub struct TunnelStream<S> {
+    websocket: WebSocketStream<Counted<S>>,
+    /// What is left of the message that was received last.
+    incoming: Bytes,
+    /// What the next message will hold.
+    outgoing: BytesMut,
+    watchdog: Watchdog,
+    traffic: Arc<Traffic>,
+    ending: Ending,
+    /// A ping waits in the WebSocket for a flush that HTTP/2 may not ask for.
+    unflushed: bool,
+    closing: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
+    /// Over a socket whose upgrade is done. `leftover` are bytes that arrived with the upgrade's
+    /// last one.
+    pub async fn new(
+        socket: S,
+        role: Role,
+        leftover: Vec<u8>,
+        liveness: Liveness,
+        traffic: Arc<Traffic>,
+        ending: Ending,
+    ) -> Self {
+        let socket = Counted::new(socket, Arc::clone(&traffic));
+        let config = Some(settings::websocket());
+        let websocket =
+            WebSocketStream::from_partially_read(socket, leftover, role, config).await;
+        Self {
+            websocket,
+            incoming: Bytes::new(),
+            outgoing: BytesMut::new(),
+            watchdog: Watchdog::new(liveness),
+            traffic,
+            ending,
+            unflushed: false,
+            closing: false,
+        }
+    }
+
+    /// For an operation that is pending: looks at the clock, and leaves a waker with it.
+    fn poll_pending<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        loop {
+            match self.watchdog.poll(cx, self.traffic.received()) {
+                Verdict::Wait => break,
+                Verdict::Ping => self.ping(cx)?,
+                Verdict::Dead => {
+                    let silent = End::Silent(self.watchdog.dead_after());
+                    self.ending.note(silent);
+                    return Poll::Ready(Err(self.ended(io::ErrorKind::TimedOut)));
+                }
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.websocket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error))),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Queues a ping, unless a write is blocked: then the peer has something to answer already.
+    fn ping(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        // A tunnel with nothing to do gives its buffer back: thousands of them mostly are idle.
+        if self.outgoing.is_empty() {
+            self.outgoing = BytesMut::new();
+        }
+        match Pin::new(&mut self.websocket).poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                let ping = Message::Ping(Bytes::new());
+                if let Err(error) = Pin::new(&mut self.websocket).start_send(ping) {
+                    return Err(self.broken(error));
+                }
+                self.unflushed = true;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(self.broken(error)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Hands what has gathered to the WebSocket.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.websocket).poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error))),
+            Poll::Pending => return self.poll_pending(cx),
+        }
+        let message = Message::Binary(self.outgoing.split().freeze());
+        match Pin::new(&mut self.websocket).start_send(message) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(self.broken(error))),
+        }
+    }
+
+    /// Room in the message that gathers; zero never.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.outgoing.len() >= MESSAGE_SIZE {
+            ready!(self.poll_send(cx))?;
+        }
+        Poll::Ready(Ok(MESSAGE_SIZE - self.outgoing.len()))
+    }
+
+    fn on_message(&mut self, message: Message) -> io::Result<Received> {
+        match message {
+            Message::Binary(payload) => {
+                self.incoming = payload;
+                Ok(Received::Data)
+            }
+            Message::Ping(_) | Message::Pong(_) => Ok(Received::Nothing),
+            Message::Close(frame) => {
+                let goodbye = frame.map_or_else(
+                    || Goodbye::from_close(1005, ""),
+                    |frame| Goodbye::from_close(frame.code.into(), &frame.reason),
+                );
+                self.ending.note(End::Peer(goodbye));
+                Ok(Received::End)
+            }
+            Message::Text(_) | Message::Frame(_) => {
+                let text = "a text message where binary ones are spoken";
+                self.ending.note(End::Protocol(text.into()));
+                Err(self.ended(io::ErrorKind::InvalidData))
+            }
+        }
+    }
+
+    fn broken(&self, error: WsError) -> io::Error {
+        match error {
+            WsError::Io(error) => {
+                self.ending.note(End::Lost(error.to_string()));
+                error
+            }
+            WsError::ConnectionClosed | WsError::AlreadyClosed => {
+                self.ending.note(End::Lost("closed".into()));
+                io::ErrorKind::BrokenPipe.into()
+            }
+            // tungstenite names a missing close handshake a protocol error; for us it is the way
+            // every cut connection ends.
+            WsError::Protocol(error) if error.to_string().contains("closing handshake") => {
+                self.ending.note(End::Lost("closed without a word".into()));
+                io::ErrorKind::UnexpectedEof.into()
+            }
+            error => {
+                self.ending.note(End::Protocol(error.to_string()));
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+        }
+    }
+
+    fn ended(&self, kind: io::ErrorKind) -> io::Error {
+        match self.ending.end() {
+            Some(end) => io::Error::new(kind, end.to_string()),
+            None => kind.into(),
+        }
+    }
+}
+
+enum Received {
+    Data,
+    Nothing,
+    End,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TunnelStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.incoming.is_empty() {
+            match Pin::new(&mut this.websocket).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    if let Received::End = this.on_message(message)? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(this.broken(error))),
+                Poll::Ready(None) => {
+                    this.ending.note(End::Lost("closed".into()));
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => return this.poll_pending(cx),
+            }
+        }
+        let n = this.incoming.len().min(buf.remaining());
+        buf.put_slice(&this.incoming[..n]);
+        this.incoming.advance(n);
+        if this.incoming.is_empty() {
+            // An empty slice would still keep the WebSocket's read buffer alive.
+            this.incoming = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let mut room = ready!(this.poll_room(cx))?;
+        let mut written = 0;
+        for buf in bufs {
+            let n = buf.len().min(room);
+            this.outgoing.extend_from_slice(&buf[..n]);
+            written += n;
+            room -= n;
+            if room == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        match Pin::new(&mut this.websocket).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                this.unflushed = false;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.broken(error))),
+            Poll::Pending => this.poll_pending(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closing {
+            ready!(this.poll_send(cx))?;
+            match Pin::new(&mut this.websocket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                // The peer has closed already: there is nobody to say it to.
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => return this.poll_pending(cx),
+            }
+            let frame = this.ending.goodbye().map(|goodbye| CloseFrame {
+                code: CloseCode::from(goodbye.farewell.code()),
+                reason: goodbye.reason.clone().into(),
+            });
+            this.closing = true;
+            if Pin::new(&mut this.websocket)
+                .start_send(Message::Close(frame))
+                .is_err()
+            {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        match Pin::new(&mut this.websocket).poll_flush(cx) {
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+            Poll::Pending => this.poll_pending(cx),
+        }
+    }
+}
