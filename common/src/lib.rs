@@ -14,7 +14,7 @@ pub mod registration;
 
 pub mod tunnel;
 
-// pub mod net;
+pub mod net;
 
 pub mod shutdown;
 pub mod telemetry;

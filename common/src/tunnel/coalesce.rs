@@ -67,8 +67,8 @@ pin_project! {
         next: Option<Frame<Bytes>>,
         ended: bool,
         pace: Pace,
-        #[pin]
-        timer: Option<Sleep>,
+        // Boxed, and made only for a trickle: hyper wants bodies that can move.
+        timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -113,15 +113,9 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
                     }
                     let at = this.pace.next();
                     if this.held.len() < SMALL && at > Instant::now() {
-                        let mut timer = this.timer.as_mut();
-                        match timer.as_mut().as_pin_mut() {
-                            Some(sleep) => sleep.reset(at),
-                            None => timer.set(Some(sleep_until(at))),
-                        }
-                        // Just set above.
-                        if let Some(sleep) = timer.as_pin_mut()
-                            && std::future::Future::poll(sleep, cx).is_pending()
-                        {
+                        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+                        timer.as_mut().reset(at);
+                        if timer.as_mut().poll(cx).is_pending() {
                             return Poll::Pending;
                         }
                     }

@@ -7,13 +7,19 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::coalesce::Pace;
 
 /// What one direction holds at most, in bytes: one HTTP/2 frame.
 const BUFFER: usize = 16 * 1024;
 
-/// Carries bytes both ways until both ended, one failed, or nothing moved for `idle`.
+/// Once told to hurry, quiet of so long is the end: the wait for a slow scrape's answer is not
+/// mistaken for it, a connection kept for the next scrape is.
+const HURRIED_IDLE: Duration = Duration::from_secs(10);
+
+/// Carries bytes both ways until both ended, one failed, or nothing moved for `idle`; once
+/// `hurry` is cancelled, for ten seconds.
 ///
 /// The end of one direction is passed on and the other goes on (bore's relay lost late replies).
 /// What is read outside leaves for the tunnel at the rate of [`Pace`]. Returns the bytes read
@@ -21,7 +27,12 @@ const BUFFER: usize = 16 * 1024;
 ///
 /// # Errors
 /// What either side failed with; `TimedOut` after `idle`.
-pub async fn relay<O, T>(outside: O, mut tunnel: T, idle: Duration) -> io::Result<(u64, u64)>
+pub async fn relay<O, T>(
+    outside: O,
+    mut tunnel: T,
+    idle: Duration,
+    hurry: CancellationToken,
+) -> io::Result<(u64, u64)>
 where
     O: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -33,6 +44,7 @@ where
         idle,
         quiet: Box::pin(sleep_until(Instant::now() + idle)),
         moved: Instant::now(),
+        hurry: Some(Box::pin(hurry.cancelled_owned())),
     };
     copy_bidirectional_with_sizes(&mut outside, &mut tunnel, BUFFER, BUFFER).await
 }
@@ -45,10 +57,19 @@ struct Paced<O> {
     idle: Duration,
     quiet: Pin<Box<Sleep>>,
     moved: Instant,
+    /// Until it is told.
+    hurry: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl<O> Paced<O> {
     fn poll_quiet<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if let Some(hurry) = &mut self.hurry
+            && hurry.as_mut().poll(cx).is_ready()
+        {
+            self.hurry = None;
+            self.idle = self.idle.min(HURRIED_IDLE);
+            self.quiet.as_mut().reset(self.moved + self.idle);
+        }
         while self.quiet.as_mut().poll(cx).is_ready() {
             let until = self.moved + self.idle;
             if Instant::now() >= until {
@@ -134,7 +155,7 @@ mod tests {
     async fn a_reply_after_the_end_of_the_question_arrives() {
         let (outside, mut scraper) = duplex(64);
         let (inside, mut target) = duplex(64);
-        let relaying = tokio::spawn(relay(outside, inside, IDLE));
+        let relaying = tokio::spawn(relay(outside, inside, IDLE, CancellationToken::new()));
         scraper.write_all(b"question").await.unwrap();
         scraper.shutdown().await.unwrap();
         let mut asked = Vec::new();
@@ -154,16 +175,32 @@ mod tests {
         let (outside, _scraper) = duplex(64);
         let (inside, _target) = duplex(64);
         let start = Instant::now();
-        let error = relay(outside, inside, IDLE).await.unwrap_err();
+        let error = relay(outside, inside, IDLE, CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn told_to_hurry_it_waits_ten_quiet_seconds() {
+        let (outside, mut scraper) = duplex(64);
+        let (inside, _target) = duplex(64);
+        let hurry = CancellationToken::new();
+        let start = Instant::now();
+        let relaying = tokio::spawn(relay(outside, inside, IDLE, hurry.clone()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        scraper.write_all(b"x").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        hurry.cancel();
+        let error = relaying.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), Duration::from_secs(70));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_trickle_is_gathered_on_its_way_into_the_tunnel() {
         let (outside, mut scraper) = duplex(4096);
         let (inside, mut target) = duplex(4096);
-        let relaying = tokio::spawn(relay(outside, inside, IDLE));
+        let relaying = tokio::spawn(relay(outside, inside, IDLE, CancellationToken::new()));
         let writing = tokio::spawn(async move {
             for _ in 0..1000 {
                 scraper.write_all(b"x").await.unwrap();

@@ -1,0 +1,242 @@
+//! TLS as a client, over any byte stream.
+//!
+//! [`ClientTls`] is what a user says; [`ClientTls::build`] reads the files it names, once, and gives
+//! a [`Connector`]; [`Connector::connect`] shakes hands. What goes wrong on the way is a [`TlsError`],
+//! in words an operator can act on (`error`).
+
+mod error;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use error::TlsError;
+use error::{handshake_reason, pair_reason, pem_reason};
+
+/// What a user may say about TLS towards a server. The default is: the system's roots, the name
+/// that was dialled, no certificate of our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM file with the only roots to trust, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with our certificate, then its intermediates. Goes with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with our certificate's private key.
+    pub key_file: Option<PathBuf>,
+    /// The name or IP address the server's certificate must be for, and the SNI sent, instead of
+    /// the host that was dialled.
+    pub server_name: Option<String>,
+    /// Accept any certificate: whoever is on the way can then read and change everything.
+    pub insecure_skip_verify: bool,
+}
+
+impl ClientTls {
+    /// Reads the files and makes a connector. It blocks on file reads; call it at start-up and on
+    /// reload. With `insecure_skip_verify` it logs a warning, every time.
+    pub fn build(&self) -> Result<Connector, TlsError> {
+        // Never the process default: which one that is depends on what else was linked in.
+        let provider = Arc::new(crypto::ring::default_provider());
+        let server_name = self.server_name.as_deref().map(parse_name).transpose()?;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            // Fails only for a provider without a suite of TLS 1.2 or 1.3; ring has both.
+            .expect("ring serves the default TLS versions");
+        let builder = if self.insecure_skip_verify {
+            tracing::warn!("insecure_skip_verify is set: tls certificates are not checked");
+            let verifier = Arc::new(AcceptAnyone::new(&provider));
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        let mut config = match self.own_certificate()? {
+            None => builder.with_no_client_auth(),
+            Some((path, chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| TlsError::file("key_file", path, pair_reason(&error)))?,
+        };
+        // An HTTP/2 front would break the tunnel's upgrade, and HTTP/1.1 is all that is spoken here.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Connector {
+            tls: TlsConnector::from(Arc::new(config)),
+            server_name,
+        })
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        if let Some(path) = &self.ca_file {
+            for certificate in certificates("ca_file", path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| TlsError::file("ca_file", path, error.to_string()))?;
+            }
+            return Ok(roots);
+        }
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::debug!(%error, "system root certificates not read");
+        }
+        Ok(system_roots(system.certs))
+    }
+
+    fn own_certificate(&self) -> Result<Option<OwnCertificate<'_>>, TlsError> {
+        let half = |given, missing| TlsError::HalfCertificate { given, missing };
+        match (&self.cert_file, &self.key_file) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(half("cert_file", "key_file")),
+            (None, Some(_)) => Err(half("key_file", "cert_file")),
+            (Some(cert_file), Some(key_file)) => {
+                let chain = certificates("cert_file", cert_file)?;
+                let key = PrivateKeyDer::from_pem_file(key_file)
+                    .map_err(|error| TlsError::file("key_file", key_file, pem_reason(&error)))?;
+                Ok(Some((key_file, chain, key)))
+            }
+        }
+    }
+}
+
+/// The system's roots, or Mozilla's where it has none, as in a container made from scratch.
+fn system_roots(found: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Stores have odd old certificates in them; one that does not parse is no reason to stop.
+    roots.add_parsable_certificates(found);
+    if roots.is_empty() {
+        tracing::info!("no root certificates on this system: using the built-in ones of Mozilla");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+/// The key's path, for the error when the two do not belong together; the chain; the key.
+type OwnCertificate<'a> = (
+    &'a Path,
+    Vec<CertificateDer<'static>>,
+    PrivateKeyDer<'static>,
+);
+
+fn certificates(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = match found {
+        Ok(none) if none.is_empty() => Err(pem::Error::NoItemsFound),
+        found => found,
+    };
+    found.map_err(|error| TlsError::file(option, path, pem_reason(&error)))
+}
+
+fn parse_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    // A certificate never has the root's dot, and SNI must not (RFC 6066, 3).
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))
+}
+
+/// Ready-made TLS settings towards servers. Clones share everything, session tickets included.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The rest may hold a private key.
+        f.debug_struct("Connector")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Shakes hands over `stream`, by `deadline`, with a server whose certificate must be for the
+    /// configured `server_name`, else for `host`: a name, or an IP address without brackets.
+    /// Dropping the future drops `stream`.
+    pub async fn connect<S>(
+        &self,
+        host: &str,
+        stream: S,
+        deadline: Instant,
+    ) -> Result<TlsStream<S>, TlsError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => parse_name(host)?,
+        };
+        let (reason, certificate) = match timeout_at(deadline, self.tls.connect(name, stream)).await
+        {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => handshake_reason(&error),
+            Err(_) => ("no answer in time".to_owned(), false),
+        };
+        Err(TlsError::Handshake {
+            host: host.to_owned(),
+            reason,
+            certificate,
+        })
+    }
+}
+
+/// Accepts every certificate, for `insecure_skip_verify`. The server must still prove that it holds
+/// the key of the one it shows.
+#[derive(Debug)]
+struct AcceptAnyone(WebPkiSupportedAlgorithms);
+
+impl AcceptAnyone {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
+    }
+}
+
+impl ServerCertVerifier for AcceptAnyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls12_signature(message, cert, dss, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

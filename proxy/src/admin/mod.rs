@@ -1,0 +1,64 @@
+//! Our own pages, on listeners that have the role.
+//!
+//! * `GET /metrics` — for Prometheus, text format 0.0.4.
+//! * `GET /-/healthy` — 200 while the process runs.
+//! * `GET /-/ready` — 200, and 503 once we drain.
+//! * `GET /clients` — every name that is here, as service discovery (`http_sd_configs`); PushProx'
+//!   path and shape.
+
+mod discovery;
+mod health;
+
+use std::sync::Arc;
+
+use adit_common::telemetry::{EXPOSITION_TYPE, exposition};
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::Proxy;
+use crate::body::AnswerBody;
+
+/// Answers a request for `path`, which is below the route prefix already.
+pub(crate) async fn page(
+    proxy: &Arc<Proxy>,
+    path: &str,
+    mut request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let query = request.uri().query().map(str::to_owned);
+    let below = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    // A part of a URI that was parsed, from a slash on, parses.
+    *request.uri_mut() = below.parse().unwrap_or_else(|_| Uri::from_static("/"));
+    let response = router(Arc::clone(proxy)).call(request).await;
+    match response {
+        Ok(response) => response.map(AnswerBody::page),
+        Err(never) => match never {},
+    }
+}
+
+fn router(proxy: Arc<Proxy>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/clients", get(discovery::clients))
+        .with_state(proxy)
+}
+
+async fn metrics(State(proxy): State<Arc<Proxy>>) -> impl IntoResponse {
+    let (here, away) = proxy.registry.sizes();
+    for (state, size) in [("here", here), ("away", away)] {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        proxy.metrics.names.with_label_values(&[state]).set(size);
+    }
+    let page = exposition(&proxy.metrics.registry);
+    ([(CONTENT_TYPE, EXPOSITION_TYPE)], page)
+}

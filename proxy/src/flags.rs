@@ -1,0 +1,271 @@
+//! What was typed, and how it becomes what is meant.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use adit_common::deadline::TimeoutRules;
+use adit_common::net::listen::ListenAddress;
+use adit_common::telemetry::logging::{LogFormat, LogLevel};
+use adit_common::telemetry::version;
+use adit_common::tunnel::watchdog::Liveness;
+use clap::Parser;
+
+use crate::config::{Config, Listen, Roles};
+
+const DEFAULT_PORT: u16 = 8080;
+
+/// Lets Prometheus scrape what it cannot dial: clients behind NAT dial in, scrapes go out to them.
+///
+/// Point clients at this program (adit-client --proxy-url=…) and Prometheus' `proxy_url` too.
+#[derive(Debug, Parser)]
+#[command(name = "adit-proxy", version = version::LONG, disable_version_flag = true)]
+pub struct Flags {
+    /// Address of every role without one of its own: HOST:PORT, :PORT or unix:/PATH; repeatable.
+    /// [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long = "web.listen-address", value_name = "ADDR", help_heading = LISTENING)]
+    web_listen_address: Vec<ListenAddress>,
+
+    /// When given, clients' tunnels are accepted only here
+    #[arg(long = "tunnel.listen-address", value_name = "ADDR", help_heading = LISTENING)]
+    tunnel_listen_address: Vec<ListenAddress>,
+
+    /// When given, scrapes are accepted only here
+    #[arg(long = "scrape.listen-address", value_name = "ADDR", help_heading = LISTENING)]
+    scrape_listen_address: Vec<ListenAddress>,
+
+    /// Path below which tunnels, pages and path-style scrapes are, behind a front proxy
+    #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = route_prefix, help_heading = LISTENING)]
+    web_route_prefix: String,
+
+    /// Listen beyond loopback although nobody has to say who they are
+    #[arg(long = "allow-anonymous", help_heading = LISTENING)]
+    allow_anonymous: bool,
+
+    /// Deadline of a scrape that does not say how long it may take
+    #[arg(long = "scrape.default-timeout", value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = SCRAPES)]
+    scrape_default_timeout: Duration,
+
+    /// Longest deadline, whatever a scrape says
+    #[arg(long = "scrape.max-timeout", value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = SCRAPES)]
+    scrape_max_timeout: Duration,
+
+    /// Taken off a scrape's timeout, so that our reason arrives before Prometheus gives up
+    #[arg(long = "scrape.timeout-offset", value_name = "DURATION", default_value = "200ms", value_parser = humantime::parse_duration, help_heading = SCRAPES)]
+    scrape_timeout_offset: Duration,
+
+    /// A ping goes out after so long without a byte from a client
+    #[arg(long = "tunnel.ping-interval", value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = TUNNELS)]
+    tunnel_ping_interval: Duration,
+
+    /// A tunnel ends after so long without a byte from its client
+    #[arg(long = "tunnel.dead-after", value_name = "DURATION", default_value = "45s", value_parser = duration, help_heading = TUNNELS)]
+    tunnel_dead_after: Duration,
+
+    /// How long a name that left is remembered: its scrapes are told when it was last seen
+    #[arg(long = "registration.timeout", value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = TUNNELS)]
+    registration_timeout: Duration,
+
+    /// How long scrapes in flight may take to finish when stopping
+    #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
+    shutdown_grace: Duration,
+
+    /// Least severity logged
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", help_heading = PROGRAM)]
+    pub log_level: LogLevel,
+
+    /// Form of log lines
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", help_heading = PROGRAM)]
+    pub log_format: LogFormat,
+
+    /// Print version
+    #[arg(long = "version", action = clap::ArgAction::Version, help_heading = PROGRAM)]
+    version: (),
+}
+
+const LISTENING: &str = "Listening";
+const SCRAPES: &str = "Scrapes";
+const TUNNELS: &str = "Tunnels";
+const PROGRAM: &str = "Program";
+
+/// What was typed makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagError {
+    /// clap says what, and prints help and version too.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// Two flags against each other.
+    #[error("{0}")]
+    Meaning(String),
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("expected a duration like 15s, 200ms or 5m: {error}"))?;
+    if duration.is_zero() {
+        return Err("must be above zero".into());
+    }
+    Ok(duration)
+}
+
+fn route_prefix(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_end_matches('/');
+    let legal = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !trimmed.is_empty() && (!trimmed.starts_with('/') || !trimmed.chars().all(legal)) {
+        return Err("expected /PREFIX, a path of letters, digits and -._~".into());
+    }
+    Ok(trimmed.to_owned())
+}
+
+impl Flags {
+    /// What is meant by it.
+    ///
+    /// # Errors
+    /// Flags that contradict each other, by name, with the way out.
+    pub fn config(self) -> Result<Config, FlagError> {
+        let listen = self.listen();
+        if !self.allow_anonymous
+            && let Some((Listen::At(address), _)) = listen.iter().find(|(l, _)| !l.is_loopback())
+        {
+            return Err(FlagError::Meaning(format!(
+                "{address} is reachable beyond this machine, and nobody has to say who they are: \
+                 listen on loopback behind a front proxy that asks, or give --allow-anonymous"
+            )));
+        }
+        let liveness = Liveness::new(self.tunnel_ping_interval, self.tunnel_dead_after)
+            .map_err(|error| FlagError::Meaning(error.to_string()))?;
+        if self.scrape_default_timeout > self.scrape_max_timeout {
+            return Err(FlagError::Meaning(format!(
+                "--scrape.default-timeout: {} is above --scrape.max-timeout ({})",
+                humantime::format_duration(self.scrape_default_timeout),
+                humantime::format_duration(self.scrape_max_timeout),
+            )));
+        }
+        Ok(Config {
+            listen,
+            route_prefix: self.web_route_prefix,
+            timeouts: TimeoutRules {
+                default: self.scrape_default_timeout,
+                max: self.scrape_max_timeout,
+                offset: self.scrape_timeout_offset,
+            },
+            liveness,
+            registration_timeout: self.registration_timeout,
+            shutdown_grace: self.shutdown_grace,
+        })
+    }
+
+    fn listen(&self) -> Vec<(Listen, Roles)> {
+        let at = |addresses: &[ListenAddress], roles: Roles| {
+            addresses
+                .iter()
+                .map(move |address| (Listen::At(address.clone()), roles))
+                .collect::<Vec<_>>()
+        };
+        let web = Roles {
+            web: true,
+            tunnel: self.tunnel_listen_address.is_empty(),
+            scrape: self.scrape_listen_address.is_empty(),
+        };
+        let mut listen = if self.web_listen_address.is_empty() {
+            vec![(Listen::LoopbackPair(DEFAULT_PORT), web)]
+        } else {
+            at(&self.web_listen_address, web)
+        };
+        let tunnel = Roles {
+            tunnel: true,
+            ..Roles::default()
+        };
+        let scrape = Roles {
+            scrape: true,
+            ..Roles::default()
+        };
+        listen.extend(at(&self.tunnel_listen_address, tunnel));
+        listen.extend(at(&self.scrape_listen_address, scrape));
+        listen
+    }
+}
+
+impl Config {
+    /// From what would be typed behind the program's name.
+    ///
+    /// # Errors
+    /// As the program would print them.
+    pub fn from_args<I>(args: I) -> Result<Self, FlagError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        let name = std::iter::once(OsString::from("adit-proxy"));
+        Flags::try_parse_from(name.chain(args.into_iter().map(Into::into)))?.config()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config, FlagError> {
+        Config::from_args(args)
+    }
+
+    #[test]
+    fn without_flags_everything_is_on_the_loopback_pair() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.len(), 1);
+        assert_eq!(config.listen[0].0, Listen::LoopbackPair(8080));
+        assert_eq!(config.listen[0].1.to_string(), "tunnel,scrape,web");
+        assert_eq!(config.route_prefix, "");
+    }
+
+    #[test]
+    fn a_role_with_an_address_of_its_own_is_only_there() {
+        let config = config(&[
+            "--web.listen-address=127.0.0.1:1",
+            "--tunnel.listen-address=[::1]:2",
+            "--scrape.listen-address=unix:/run/adit",
+        ])
+        .unwrap();
+        let roles: Vec<String> = config.listen.iter().map(|(_, r)| r.to_string()).collect();
+        assert_eq!(roles, ["web", "tunnel", "scrape"]);
+    }
+
+    #[test]
+    fn beyond_loopback_needs_a_word() {
+        for address in [":8080", "0.0.0.0:8080", "[::]:1", "example.com:1"] {
+            let flag = format!("--web.listen-address={address}");
+            let error = config(&[&flag]).unwrap_err().to_string();
+            assert!(error.contains("--allow-anonymous"), "{error}");
+            assert!(config(&[&flag, "--allow-anonymous"]).is_ok(), "{address}");
+        }
+        let error = config(&["--tunnel.listen-address=:1"]).unwrap_err().to_string();
+        assert!(error.contains("--allow-anonymous"), "{error}");
+    }
+
+    #[test]
+    fn route_prefix_has_one_form() {
+        for (typed, meant) in [("/", ""), ("/adit", "/adit"), ("/a/b/", "/a/b")] {
+            let flag = format!("--web.route-prefix={typed}");
+            assert_eq!(config(&[&flag]).unwrap().route_prefix, meant);
+        }
+        for typed in ["adit", "/a b", "/a?b", "/ä"] {
+            let flag = format!("--web.route-prefix={typed}");
+            assert!(config(&[&flag]).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn wrong_flags_say_what_is_right() {
+        for (args, says) in [
+            (&["--web.listen-address=foo"][..], "HOST:PORT"),
+            (&["--scrape.default-timeout=0s"], "above zero"),
+            (&["--scrape.default-timeout=soon"], "like 15s"),
+            (&["--scrape.default-timeout=10m"], "--scrape.max-timeout"),
+            (&["--tunnel.ping-interval=10ms"], "minimum of 1s"),
+            (&["--tunnel.dead-after=15s"], "must be above"),
+            (&["--scrape.defualt-timeout=1s"], "--scrape.default-timeout"),
+        ] {
+            let error = config(args).unwrap_err().to_string();
+            assert!(error.contains(says), "{args:?}: {error}");
+        }
+    }
+}

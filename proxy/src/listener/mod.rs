@@ -1,0 +1,130 @@
+//! The way in.
+//!
+//! 1. [`serve`] accepts on every address: a permit first, then a connection, and the rest in a
+//!    task of its own, so that one slow peer stalls nobody.
+//! 2. [`patience`] sits below HTTP and says how long each phase of a connection may take.
+//! 3. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
+//!    holds it against the roles of the address.
+
+mod dispatch;
+mod patience;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_common::net::listen::Listener;
+use adit_common::net::socket::{Peer, Socket};
+use adit_common::tunnel::settings::MAX_REQUEST_HEAD;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use self::patience::{Clock, Serving};
+
+use self::patience::Patient;
+use crate::Proxy;
+use crate::config::{Bound, Roles};
+
+/// Between two attempts to accept after a failure, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Starts accepting on every address.
+pub(crate) fn serve(proxy: &Arc<Proxy>, listeners: Vec<Bound>) {
+    let permits = Arc::new(Semaphore::new(proxy.limits.connections));
+    for bound in listeners {
+        let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&permits));
+        let stop = proxy.stop.draining.clone();
+        // A listener that is dropped gives its address to a successor at once.
+        proxy.stop.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled_owned(accepting).await;
+        });
+    }
+}
+
+async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
+    let Bound { listener, roles } = bound;
+    loop {
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        let (socket, peer) = next(&listener).await;
+        let connection = connection(Arc::clone(&proxy), roles, socket, peer, permit);
+        let now = proxy.stop.now.clone();
+        proxy.stop.tasks.spawn(async move {
+            let _ = now.run_until_cancelled_owned(connection).await;
+        });
+    }
+}
+
+async fn next(listener: &Listener) -> (Socket, Peer) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(address = %listener.local(), err = %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    proxy: Arc<Proxy>,
+    roles: Roles,
+    socket: Socket,
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+) {
+    proxy.metrics.connections.inc();
+    let _open = OnDrop(|| proxy.metrics.connections.dec());
+    let clock = Clock::start(&proxy.limits);
+    let io = TokioIo::new(Patient::new(socket, clock.clone()));
+    let service = service_fn(|request| {
+        let (proxy, peer) = (Arc::clone(&proxy), peer.clone());
+        let clock = clock.clone();
+        async move { dispatch::dispatch(proxy, roles, peer, clock, request).await }
+    });
+    let mut http = http1::Builder::new();
+    let connection = http
+        .timer(TokioTimer::new())
+        // hyper's own counts idle time between requests too; ours tells the two apart.
+        .header_read_timeout(None)
+        .max_header_size(MAX_REQUEST_HEAD)
+        .max_buf_size(MAX_REQUEST_HEAD * 2)
+        .auto_date_header(false)
+        .title_case_headers(true)
+        .serve_connection(io, service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = proxy.stop.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
+    }
+}
+
+/// hyper's errors print their own level only; the last of the chain is what happened.
+fn cause(error: &hyper::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    let mut text = error.to_string();
+    while let Some(next) = cause.source() {
+        text = format!("{text}: {next}");
+        cause = next;
+    }
+    text
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

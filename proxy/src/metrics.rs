@@ -1,0 +1,126 @@
+//! Every metric of the proxy: its name, unit and labels.
+
+use adit_common::telemetry::version;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+const NAMESPACE: &str = "adit_proxy";
+
+/// Upper bounds of the durations of scrapes, in seconds: from a loopback hop to the longest timeout.
+const SCRAPE_SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// The metrics of one proxy; several may live in one process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) registry: Registry,
+    pub(crate) connections: IntGauge,
+    pub(crate) sessions: IntGauge,
+    pub(crate) sessions_ended: IntCounterVec,
+    pub(crate) tunnels_refused: IntCounter,
+    pub(crate) tunnel_received: IntCounter,
+    pub(crate) tunnel_sent: IntCounter,
+    pub(crate) names: IntGaugeVec,
+    pub(crate) scrapes: IntCounterVec,
+    pub(crate) scrapes_in_flight: IntGauge,
+    pub(crate) scrapes_cut: IntCounterVec,
+    pub(crate) scrape_duration: Histogram,
+    pub(crate) scrape_bytes: IntCounter,
+    pub(crate) connects_open: IntGauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(version::build_info(NAMESPACE)?))?;
+        let make = Make(&registry);
+        Ok(Self {
+            connections: make.gauge("connections", "Connections accepted and open.")?,
+            sessions: make.gauge("sessions", "Clients' tunnels that are registered.")?,
+            sessions_ended: make.counters(
+                "sessions_ended_total",
+                "Sessions that ended, by why.",
+                &["reason"],
+            )?,
+            tunnels_refused: make.counter(
+                "tunnels_refused_total",
+                "Requests for a tunnel that were answered with an error.",
+            )?,
+            tunnel_received: make.counter(
+                "tunnel_received_bytes_total",
+                "Bytes received through tunnels that ended, below TLS.",
+            )?,
+            tunnel_sent: make.counter(
+                "tunnel_sent_bytes_total",
+                "Bytes sent through tunnels that ended, below TLS.",
+            )?,
+            names: make.gauges("names", "Names by state: here or away.", &["state"])?,
+            scrapes: make.counters(
+                "scrapes_total",
+                "Scrapes by form and by the status they were answered with.",
+                &["form", "code"],
+            )?,
+            scrapes_in_flight: make.gauge("scrapes_in_flight", "Scrapes under way.")?,
+            scrapes_cut: make.counters(
+                "scrapes_cut_total",
+                "Scrapes whose body broke off after its head had been passed on, by why.",
+                &["reason"],
+            )?,
+            scrape_duration: make.histogram(
+                "scrape_duration_seconds",
+                "From a scrape's head to the last byte of its answer.",
+                &SCRAPE_SECONDS,
+            )?,
+            scrape_bytes: make.counter(
+                "scrape_response_bytes_total",
+                "Bytes of targets' bodies passed on to scrapers.",
+            )?,
+            connects_open: make.gauge("connects_open", "CONNECT streams that are open.")?,
+            registry,
+        })
+    }
+}
+
+struct Make<'a>(&'a Registry);
+
+impl Make<'_> {
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(name, help).namespace(NAMESPACE)
+    }
+
+    fn register<C>(&self, collector: C) -> prometheus::Result<C>
+    where
+        C: prometheus::core::Collector + Clone + 'static,
+    {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::with_opts(Self::opts(name, help))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::with_opts(Self::opts(name, help))?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> prometheus::Result<Histogram> {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(bounds.to_vec());
+        self.register(Histogram::with_opts(opts)?)
+    }
+}

@@ -1,0 +1,124 @@
+//! CONNECT: the scraper speaks TLS with the target itself, we carry the bytes.
+
+use std::sync::Arc;
+
+use adit_common::deadline::Deadline;
+use adit_common::fault::Report;
+use adit_common::headers;
+use adit_common::net::socket::Peer;
+use adit_common::target::Target;
+use adit_common::tunnel::relay::relay;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout_at;
+
+use super::forward::InFlight;
+use super::reply::Refusal;
+use super::request::{self, Form};
+use super::route::route;
+use crate::Proxy;
+use crate::body::AnswerBody;
+use crate::listener::Clock;
+use crate::session::TunnelBody;
+
+/// Opens a raw stream to a target. Only the opening has a deadline, the default one: a CONNECT
+/// says no timeout, and lives as long as the scraper keeps its TLS connection.
+pub(crate) async fn connect(
+    proxy: Arc<Proxy>,
+    peer: Peer,
+    clock: Clock,
+    mut request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let mut flight = InFlight::start(Arc::clone(&proxy), Form::Connect);
+    let deadline = Deadline::after(proxy.config.timeouts.timeout(None));
+    clock.extend(deadline.instant());
+    let opened = match request::connect(request.uri()) {
+        Ok(target) => open(&proxy, target, deadline).await,
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok((tunnel, permit)) => {
+            flight.answered(StatusCode::OK.as_u16());
+            clock.upgraded();
+            let outside = hyper::upgrade::on(&mut request);
+            let carrying = carry(Arc::clone(&proxy), outside, tunnel, permit);
+            let now = proxy.stop.now.clone();
+            proxy.stop.tasks.spawn(async move {
+                let _ = now.run_until_cancelled_owned(carrying).await;
+            });
+            Response::new(AnswerBody::empty())
+        }
+        Err(refusal) => {
+            let response = refusal.answer();
+            flight.answered(response.status().as_u16());
+            tracing::debug!(%peer, ?refusal, "CONNECT refused");
+            response
+        }
+    }
+}
+
+async fn open(
+    proxy: &Proxy,
+    target: Target,
+    deadline: Deadline,
+) -> Result<(Upgraded, OwnedSemaphorePermit), Refusal> {
+    let session = route(proxy, &target.name)?;
+    let permit = Arc::clone(session.connects())
+        .try_acquire_owned()
+        .map_err(|_| Refusal::ClientBusy(target.name.clone(), proxy.limits.connects_per_client))?;
+    let lost = |why: String| Refusal::CarrierLost(target.clone(), why);
+    let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
+    let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(lost(session.end_or(&error))),
+        Err(_) => return Err(Refusal::Deadline(target, deadline.granted())),
+    };
+    if let Some(report) = Report::read_from(response.headers()) {
+        return Err(Refusal::Reported(report));
+    }
+    match timeout_at(deadline.instant(), hyper::upgrade::on(&mut response)).await {
+        Ok(Ok(tunnel)) => Ok((tunnel, permit)),
+        Ok(Err(error)) => Err(lost(error.to_string())),
+        Err(_) => Err(Refusal::Deadline(target, deadline.granted())),
+    }
+}
+
+/// Made anew, with none of the scraper's fields: a `Content-Length` on a CONNECT would end the
+/// whole tunnel (row e), and the others are for us.
+fn tunnel_request(target: &Target, deadline: Deadline) -> http::Result<Request<TunnelBody>> {
+    let uri = Uri::builder().authority(target.to_string()).build()?;
+    Request::builder()
+        .method(Method::CONNECT)
+        .uri(uri)
+        .header(headers::TIMEOUT, deadline.to_header())
+        .body(Either::Left(Empty::new()))
+}
+
+async fn carry(
+    proxy: Arc<Proxy>,
+    outside: hyper::upgrade::OnUpgrade,
+    tunnel: Upgraded,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Resolves when our 200 is written, fails when the scraper left first.
+    let Ok(outside) = outside.await else {
+        return;
+    };
+    proxy.metrics.connects_open.inc();
+    let relaying = relay(
+        TokioIo::new(outside),
+        TokioIo::new(tunnel),
+        proxy.limits.connect_idle_time,
+        proxy.stop.draining.clone(),
+    );
+    let result = relaying.await;
+    proxy.metrics.connects_open.dec();
+    match result {
+        Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
+        Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+    }
+}

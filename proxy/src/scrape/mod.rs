@@ -1,0 +1,53 @@
+//! A scrape, from its head to the last byte of its answer.
+//!
+//! 1. [`request`] reads one of three forms (absolute, path-style, CONNECT) into a target and a
+//!    deadline, and takes off what must not pass.
+//! 2. [`route`] finds who holds the name.
+//! 3. [`forward`] sends it as one stream of that client's tunnel and waits until the deadline;
+//!    [`relay`] passes the answer on as it comes, and cuts the scraper off when it breaks.
+//!    [`connect`] does the same for raw bytes.
+//! 4. [`reply`] has every answer of our own: one table from what went wrong to status and words.
+
+mod connect;
+mod forward;
+mod relay;
+mod reply;
+mod request;
+mod route;
+
+use std::sync::Arc;
+
+use adit_common::net::socket::Peer;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub(crate) use self::connect::connect;
+pub(crate) use self::relay::Relayed;
+pub(crate) use self::reply::bad_request;
+pub(crate) use self::request::PATH_STYLE;
+
+use crate::Proxy;
+use crate::body::AnswerBody;
+use crate::listener::Clock;
+
+/// `GET http://pi:9100/metrics`: what a `proxy_url` makes of a scrape.
+pub(crate) async fn absolute(
+    proxy: Arc<Proxy>,
+    peer: Peer,
+    clock: Clock,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let scrape = request::absolute(request, &proxy.config.timeouts);
+    forward::answer(proxy, peer, clock, request::Form::Absolute, scrape).await
+}
+
+/// `GET {prefix}/scrape/http/pi:9100/metrics`: what every front proxy passes.
+pub(crate) async fn path_style(
+    proxy: Arc<Proxy>,
+    peer: Peer,
+    clock: Clock,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let scrape = request::path_style(request, &proxy.config);
+    forward::answer(proxy, peer, clock, request::Form::Path, scrape).await
+}

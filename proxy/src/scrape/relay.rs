@@ -1,0 +1,94 @@
+//! The body of a target's answer on its way to the scraper: never whole in memory, never repaired.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::forward::InFlight;
+use crate::body::Broken;
+use crate::listener::Clock;
+
+pin_project! {
+    /// A body that ends with an error when the stream does, or at the deadline: hyper then closes
+    /// the scraper's connection without the last chunk, and Prometheus sees a failed scrape.
+    pub(crate) struct Relayed {
+        #[pin]
+        inner: Incoming,
+        #[pin]
+        deadline: Sleep,
+        flight: InFlight,
+        done: bool,
+        // Where the close of the connection would pass for the end of the body.
+        clock: Option<Clock>,
+    }
+
+    impl PinnedDrop for Relayed {
+        fn drop(this: Pin<&mut Self>) {
+            if !this.done && !this.inner.is_end_stream() {
+                this.flight.cut("scraper-gone");
+            }
+        }
+    }
+}
+
+impl Relayed {
+    pub(super) fn new(
+        inner: Incoming,
+        deadline: Instant,
+        flight: InFlight,
+        clock: Option<Clock>,
+    ) -> Self {
+        Self {
+            inner,
+            deadline: sleep_until(deadline),
+            flight,
+            done: false,
+            clock,
+        }
+    }
+}
+
+impl Body for Relayed {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.project();
+        let (reason, broken): (_, Broken) = match this.inner.poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                *this.done = true;
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => ("broke-off", error.into()),
+            Poll::Pending => match this.deadline.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => ("deadline", "the scrape's deadline passed".into()),
+            },
+        };
+        *this.done = true;
+        this.flight.cut(reason);
+        if let Some(clock) = this.clock {
+            clock.reset_on_close();
+        }
+        Poll::Ready(Some(Err(broken)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,191 @@
+//! What went wrong, as a scraper is told: the only place where statuses are chosen.
+//!
+//! Each reason is said three times: in the reason phrase, which Prometheus shows verbatim, in
+//! `Proxy-Status` (RFC 9209), and in the body.
+
+use std::time::Duration;
+
+use adit_common::fault::{Fault, Report, one_line};
+use adit_common::name::Name;
+use adit_common::target::Target;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+
+use crate::body::AnswerBody;
+
+/// A scrape that gets no answer of its target, by who is at fault.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The scraper: not a proxy request we understand.
+    BadRequest(String),
+    /// The client: nobody has this name.
+    Unknown(Name),
+    /// The client: it had this name and left so long ago.
+    Away(Name, Duration),
+    /// The client: so many scrapes are under way at it.
+    ClientBusy(Name, usize),
+    /// The client: its tunnel ended before it answered.
+    CarrierLost(Target, String),
+    /// The target, or the client's rules about it, as the client reports.
+    Reported(Report),
+    /// The target: so much time was given.
+    Deadline(Target, Duration),
+    /// Us: so many scrapes are under way in all.
+    Busy(usize),
+    /// Us: stopping.
+    Draining,
+}
+
+/// Seconds a scraper may wait before it tries again; most clients are back by then.
+const RETRY_SECONDS: u64 = 5;
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+impl Refusal {
+    /// Status, RFC 9209 error type, and words.
+    fn meaning(&self) -> (StatusCode, &'static str, String) {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest(why) => (S::BAD_REQUEST, "http_request_error", why.clone()),
+            Self::Unknown(name) => {
+                let words = format!("no client for {name}");
+                (S::BAD_GATEWAY, "destination_not_found", words)
+            }
+            Self::Away(name, ago) => {
+                let ago = ago.as_secs();
+                let words = format!("the client for {name} is away (last seen {ago}s ago)");
+                (S::SERVICE_UNAVAILABLE, "destination_unavailable", words)
+            }
+            Self::ClientBusy(name, limit) => {
+                let words = format!("{limit} scrapes are under way at the client for {name}");
+                (S::TOO_MANY_REQUESTS, "connection_limit_reached", words)
+            }
+            Self::Busy(limit) => {
+                let words = format!("{limit} scrapes are under way");
+                (S::TOO_MANY_REQUESTS, "connection_limit_reached", words)
+            }
+            Self::CarrierLost(target, why) => {
+                let words = format!("the client for {target} went away: {why}");
+                (S::BAD_GATEWAY, "connection_terminated", words)
+            }
+            Self::Reported(report) => {
+                let (status, error) = of_fault(report.fault);
+                (status, error, report.reason.clone())
+            }
+            Self::Deadline(target, granted) => {
+                let seconds = granted.as_secs_f64();
+                let words = format!("{target} gave no answer within {seconds:.1}s");
+                (S::GATEWAY_TIMEOUT, "http_response_timeout", words)
+            }
+            Self::Draining => {
+                let words = "the proxy is stopping".to_owned();
+                (S::SERVICE_UNAVAILABLE, "proxy_internal_response", words)
+            }
+        }
+    }
+
+    /// The answer a scraper gets.
+    pub(crate) fn answer(&self) -> Response<AnswerBody> {
+        let (status, error, words) = self.meaning();
+        let words = one_line(&words);
+        let mut response = Response::new(AnswerBody::text(format!("{words}\n")));
+        *response.status_mut() = status;
+        let quoted = words.replace('\\', "\\\\").replace('"', "\\\"");
+        let proxy_status = format!("adit-proxy; error={error}; details=\"{quoted}\"");
+        let headers = response.headers_mut();
+        // `one_line` leaves printable ASCII, which is always a value.
+        if let Ok(value) = HeaderValue::from_str(&proxy_status) {
+            headers.insert(PROXY_STATUS, value);
+        }
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(CONTENT_TYPE, text);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        }
+        if let Ok(phrase) = ReasonPhrase::try_from(words) {
+            response.extensions_mut().insert(phrase);
+        }
+        response
+    }
+}
+
+fn of_fault(fault: Fault) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match fault {
+        Fault::NotOffered => (S::FORBIDDEN, "http_request_denied"),
+        Fault::Unresolved => (S::BAD_GATEWAY, "dns_error"),
+        Fault::Refused => (S::BAD_GATEWAY, "connection_refused"),
+        Fault::Unreachable => (S::BAD_GATEWAY, "destination_ip_unroutable"),
+        Fault::Tls => (S::BAD_GATEWAY, "tls_protocol_error"),
+        Fault::Certificate => (S::BAD_GATEWAY, "tls_certificate_error"),
+        Fault::BrokeOff => (S::BAD_GATEWAY, "http_response_incomplete"),
+        Fault::Malformed => (S::BAD_GATEWAY, "http_protocol_error"),
+        Fault::TooLarge => (S::BAD_GATEWAY, "http_response_header_section_size"),
+        Fault::Deadline => (S::GATEWAY_TIMEOUT, "http_response_timeout"),
+        Fault::Draining => (S::SERVICE_UNAVAILABLE, "destination_unavailable"),
+    }
+}
+
+/// A request that is no proxy request we understand.
+pub(crate) fn bad_request(why: &str) -> Response<AnswerBody> {
+    Refusal::BadRequest(why.to_owned()).answer()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn target() -> Target {
+        "pi:9100".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_reason_is_said_three_times() {
+        let pi = target().name;
+        let report = |fault| Refusal::Reported(Report::new(fault, format!("pi:9100: {fault}")));
+        for (refusal, status, says) in [
+            (Refusal::BadRequest("what \"is\" this".into()), 400, "what \"is\" this"),
+            (Refusal::Unknown(pi.clone()), 502, "no client for pi"),
+            (Refusal::Away(pi.clone(), Duration::from_secs(42)), 503, "last seen 42s ago"),
+            (Refusal::ClientBusy(pi, 128), 429, "128 scrapes"),
+            (Refusal::Busy(4096), 429, "4096 scrapes"),
+            (Refusal::CarrierLost(target(), "lost".into()), 502, "went away: lost"),
+            (Refusal::Deadline(target(), Duration::from_millis(2800)), 504, "pi:9100 gave no answer within 2.8s"),
+            (Refusal::Draining, 503, "stopping"),
+            (report(Fault::NotOffered), 403, "pi:9100"),
+            (report(Fault::Unresolved), 502, "pi:9100"),
+            (report(Fault::Refused), 502, "pi:9100"),
+            (report(Fault::Unreachable), 502, "pi:9100"),
+            (report(Fault::Tls), 502, "pi:9100"),
+            (report(Fault::Certificate), 502, "pi:9100"),
+            (report(Fault::BrokeOff), 502, "pi:9100"),
+            (report(Fault::Malformed), 502, "pi:9100"),
+            (report(Fault::TooLarge), 502, "pi:9100"),
+            (report(Fault::Deadline), 504, "pi:9100"),
+            (report(Fault::Draining), 503, "pi:9100"),
+        ] {
+            let response = refusal.answer();
+            assert_eq!(response.status().as_u16(), status, "{refusal:?}");
+            let phrase = response.extensions().get::<ReasonPhrase>().unwrap();
+            let phrase = String::from_utf8(phrase.as_bytes().to_vec()).unwrap();
+            assert!(phrase.contains(says), "{phrase}");
+            let header = response.headers()[PROXY_STATUS].to_str().unwrap().to_owned();
+            assert!(header.starts_with("adit-proxy; error="), "{header}");
+            assert!(header.contains(&says.replace('"', "\\\"")), "{header}");
+            let retry = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(retry, status == 503);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, format!("{phrase}\n"));
+        }
+    }
+
+    #[test]
+    fn no_peer_ends_our_line() {
+        let report = Report::new(Fault::Refused, "x\r\nSet-Cookie: a=b");
+        let response = Refusal::Reported(report).answer();
+        let phrase = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(phrase.as_bytes(), b"x??Set-Cookie: a=b");
+    }
+}

@@ -1,0 +1,196 @@
+//! A session's life: upgraded, registered, serving, ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_common::net::socket::Peer;
+use adit_common::registration::{Instance, Registration};
+use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use super::carrier::Session;
+use super::registration::{RegistrationEnd, Registrations, accepted};
+use super::tunnel::{Driver, Tunnel};
+use crate::Proxy;
+
+/// For our Close frame to leave, when nothing else is under way.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// Runs until the session is over; then nothing of it is left.
+pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgrade: OnUpgrade) {
+    let span = tracing::info_span!("session", %peer, instance = %instance.id);
+    async {
+        let opening = Tunnel::open(upgrade, proxy.config.liveness);
+        match timeout(proxy.limits.registration_time, opening).await {
+            Ok(Ok(tunnel)) => serve(&proxy, instance, tunnel).await,
+            Ok(Err(why)) => tracing::info!(reason = %why, "tunnel failed"),
+            Err(_) => tracing::info!(reason = "no upgrade in time", "tunnel failed"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
+    let Tunnel {
+        mut sender,
+        mut driver,
+        tasks,
+        traffic,
+        ending,
+    } = tunnel;
+    let time = proxy.limits.registration_time;
+    let first = async {
+        let mut registrations = Registrations::ask(&mut sender).await?;
+        let registration = registrations.next().await?;
+        Ok((registrations, registration))
+    };
+    // The connection must be driven for anything in it to happen.
+    let first = tokio::select! {
+        first = timeout(time, first) => first,
+        _ = &mut driver => Ok(Err(RegistrationEnd::Closed)),
+        () = proxy.stop.now.cancelled() => return tasks.end(),
+    };
+    match first {
+        Ok(Ok((registrations, registration))) => {
+            let session = Session::new(instance, Some(sender.clone()), &proxy.limits, ending.clone());
+            drop(sender);
+            registered(proxy, &session, registrations, registration, &mut driver).await;
+            proxy.registry.release(&session);
+            session.close();
+        }
+        Ok(Err(end)) => {
+            note(&ending, end);
+            drop(sender);
+        }
+        Err(_) => {
+            let reason = format!("no registration within {time:?}");
+            ending.say(Goodbye::new(Farewell::BadRegistration, reason));
+            drop(sender);
+        }
+    }
+    part(proxy, &ending, &mut driver).await;
+    tasks.end();
+    // The driver holds the last handle on hyper's own task.
+    drop(driver);
+    tasks.ended().await;
+    proxy.metrics.tunnel_received.inc_by(traffic.received());
+    proxy.metrics.tunnel_sent.inc_by(traffic.sent());
+}
+
+/// The session serves while this runs.
+async fn registered(
+    proxy: &Arc<Proxy>,
+    session: &Arc<Session>,
+    mut registrations: Registrations,
+    first: Registration,
+    driver: &mut Driver,
+) {
+    if !claim(proxy, session, &first) {
+        return;
+    }
+    proxy.metrics.sessions.inc();
+    tracing::info!(
+        names = %list(&first),
+        targets = first.targets.len(),
+        version = %first.version,
+        "client registered"
+    );
+    let ending = session.ending();
+    loop {
+        tokio::select! {
+            _ = &mut *driver => break,
+            () = session.dismissed().cancelled() => break,
+            () = proxy.stop.draining.cancelled() => {
+                session.dismiss(Farewell::GoingAway, "the proxy is stopping");
+                break;
+            }
+            next = registrations.next() => match next {
+                Ok(changed) => {
+                    if !claim(proxy, session, &changed) {
+                        break;
+                    }
+                    tracing::info!(names = %list(&changed), "registration changed");
+                }
+                Err(end) => {
+                    note(ending, end);
+                    break;
+                }
+            },
+        }
+    }
+    proxy.metrics.sessions.dec();
+    let end = ending.end().cloned().unwrap_or(End::Lost("closed".into()));
+    let ended = &proxy.metrics.sessions_ended;
+    ended.with_label_values(&[end.as_str()]).inc();
+    tracing::info!(reason = %end, "client gone");
+}
+
+fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration) -> bool {
+    match proxy.registry.claim(session, &registration.names) {
+        Ok(evicted) => {
+            for old in evicted {
+                let by = session.instance().id;
+                old.dismiss(Farewell::Replaced, format!("replaced by instance {by}"));
+            }
+            if let Some(sender) = session.sender() {
+                // Not waited for: the client may take its time, scrapes do not.
+                proxy.stop.tasks.spawn(accepted(sender));
+            }
+            true
+        }
+        Err(taken) => {
+            tracing::warn!(reason = %taken, "registration refused");
+            session.dismiss(Farewell::Replaced, taken);
+            false
+        }
+    }
+}
+
+/// Why no further registration comes, for the client as well where it is at fault.
+fn note(ending: &Ending, end: RegistrationEnd) {
+    match end {
+        RegistrationEnd::Bad(_) | RegistrationEnd::Status(_) => {
+            tracing::warn!(reason = %end, "registration refused");
+            ending.say(Goodbye::new(Farewell::BadRegistration, end));
+        }
+        RegistrationEnd::Closed | RegistrationEnd::Lost(_) => {
+            ending.note(End::Lost(end.to_string()));
+        }
+    }
+}
+
+/// Lets what is under way finish, and our Close frame leave. While the proxy drains that may take
+/// its grace, which whoever waits for us keeps.
+async fn part(proxy: &Arc<Proxy>, ending: &Ending, driver: &mut Driver) {
+    if !matches!(ending.end(), Some(End::Own(_))) {
+        return;
+    }
+    let time = match proxy.stop.draining.is_cancelled() {
+        true => proxy.config.shutdown_grace,
+        false => FAREWELL_TIME,
+    };
+    tokio::select! {
+        _ = driver => {}
+        () = tokio::time::sleep(time) => {}
+        () = proxy.stop.now.cancelled() => {}
+    }
+}
+
+/// The first names, for a log line.
+fn list(registration: &Registration) -> String {
+    const SHOWN: usize = 5;
+    let names = &registration.names;
+    let mut list = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(",");
+    if names.len() > SHOWN {
+        list.push_str(&format!(",… ({} in all)", names.len()));
+    }
+    list
+}

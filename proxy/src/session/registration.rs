@@ -1,0 +1,93 @@
+//! What a client offers, read line by line from a stream that stays open.
+
+use adit_common::registration::{ACCEPTED_PATH, MAX_LINE, PATH, Registration, RegistrationError};
+use bytes::BytesMut;
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Either, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+
+use super::carrier::TunnelBody;
+
+/// The open stream of registrations.
+pub(super) struct Registrations {
+    body: Incoming,
+    buffer: BytesMut,
+    /// Up to here the buffer has no line end.
+    searched: usize,
+}
+
+/// Why there is no further registration.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RegistrationEnd {
+    /// The client ended the stream: it is going.
+    #[error("the client ended its registration")]
+    Closed,
+    /// The stream or the tunnel broke.
+    #[error("{0}")]
+    Lost(#[from] hyper::Error),
+    /// What came is none.
+    #[error(transparent)]
+    Bad(#[from] RegistrationError),
+    /// The client does not know what was asked.
+    #[error("the client answered {0} when asked for its registration")]
+    Status(StatusCode),
+}
+
+impl Registrations {
+    /// Asks for them: the first stream of a tunnel.
+    pub(super) async fn ask(
+        sender: &mut SendRequest<TunnelBody>,
+    ) -> Result<Self, RegistrationEnd> {
+        let response = sender.send_request(to_client(Method::GET, PATH)).await?;
+        if response.status() != StatusCode::OK {
+            return Err(RegistrationEnd::Status(response.status()));
+        }
+        Ok(Self {
+            body: response.into_body(),
+            buffer: BytesMut::new(),
+            searched: 0,
+        })
+    }
+
+    /// The next one. Cancel safe: what was read stays.
+    pub(super) async fn next(&mut self) -> Result<Registration, RegistrationEnd> {
+        loop {
+            let unseen = &self.buffer[self.searched..];
+            if let Some(end) = unseen.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + end + 1);
+                self.searched = 0;
+                return Ok(Registration::from_line(&line[..line.len() - 1])?);
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_LINE {
+                return Err(RegistrationError::TooLong.into());
+            }
+            match self.body.frame().await {
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                None => return Err(RegistrationEnd::Closed),
+            }
+        }
+    }
+}
+
+/// Tells the client that it is routed to. What it answers does not matter: one that does not
+/// know the path yet says 404.
+pub(super) async fn accepted(mut sender: SendRequest<TunnelBody>) {
+    let request = to_client(Method::POST, ACCEPTED_PATH);
+    let _ = sender.send_request(request).await;
+}
+
+/// A request for the client itself: its URI has no authority, which h2 allows when the version
+/// is HTTP/1.1.
+fn to_client(method: Method, path: &'static str) -> Request<TunnelBody> {
+    let mut request = Request::new(Either::Left(Empty::new()));
+    *request.method_mut() = method;
+    *request.version_mut() = Version::HTTP_11;
+    *request.uri_mut() = http::Uri::from_static(path);
+    request
+}
