@@ -16,5 +16,6 @@ pub mod tunnel;
 
 pub mod net;
 
+pub mod backoff;
 pub mod shutdown;
 pub mod telemetry;

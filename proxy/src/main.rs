@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use adit_common::shutdown::Signals;
 use adit_common::telemetry::{logging, version};
 use adit_proxy::flags::{FlagError, Flags};
-use adit_proxy::{Bound, Config};
+use adit_proxy::Config;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let listeners = config.bind().await.map_err(|error| error.to_string())?;
     tracing::info!(version = version::VERSION, "adit-proxy");
     for bound in &listeners {
-        tracing::info!(address = %bound.local(), roles = %Bound::roles(bound), "listening");
+        tracing::info!(address = %bound.local(), roles = %bound.roles(), "listening");
     }
     let shutdown = CancellationToken::new();
     let running = adit_proxy::run(config, listeners, shutdown.clone());

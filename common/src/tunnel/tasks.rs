@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// The tasks of one tunnel, as the executor that hyper is given.
@@ -22,9 +22,9 @@ impl Tasks {
         self.stop.cancel();
     }
 
-    /// Ends when the tasks are told to.
-    pub fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
+    /// Ends them when it is dropped: for an owner that may itself be dropped anywhere.
+    pub fn end_on_drop(&self) -> DropGuard {
+        self.stop.clone().drop_guard()
     }
 
     /// Waits until every task is gone. Only after [`Tasks::end`]: until then new ones may come.

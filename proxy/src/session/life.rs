@@ -41,6 +41,7 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
         traffic,
         ending,
     } = tunnel;
+    let _end = tasks.end_on_drop();
     let time = proxy.limits.registration_time;
     let first = async {
         let mut registrations = Registrations::ask(&mut sender).await?;

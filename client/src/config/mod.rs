@@ -1,0 +1,76 @@
+//! What is meant, after flags and file were read: the only form of the settings that travels.
+//!
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags.
+
+pub mod file;
+pub mod url;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use adit_common::name::Name;
+use adit_common::net::listen::{self, BindError, ListenAddress, Listener};
+use adit_common::net::tls::ClientTls;
+use adit_common::target::Target;
+use adit_common::tunnel::watchdog::Liveness;
+use http::HeaderValue;
+
+pub use self::url::{ProxyUrl, UpstreamUrl};
+
+/// The settings of a client. [`Config::from_args`] makes one from what a user would type.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where our own pages are; nothing: the loopback pair on port 9369.
+    pub listen: Vec<ListenAddress>,
+    /// A tunnel is kept to each.
+    pub proxies: Vec<ProxyUrl>,
+    /// What routes here besides the hosts of the targets.
+    pub names: Vec<Name>,
+    /// What may be scraped.
+    pub targets: Vec<TargetConfig>,
+    /// Every port of the names at localhost may be, too.
+    pub allow_any_port: bool,
+    /// On every target, for service discovery.
+    pub labels: BTreeMap<String, String>,
+    /// Towards the proxies.
+    pub tls: ClientTls,
+    /// When a tunnel is silent, and when dead.
+    pub liveness: Liveness,
+    /// How long scrapes in flight may take to finish when we stop.
+    pub shutdown_grace: Duration,
+}
+
+/// One target.
+#[derive(Debug, Clone)]
+pub struct TargetConfig {
+    /// As scrapers name it.
+    pub target: Target,
+    /// Where it really is; nothing: its port at localhost, by the scheme of the scrape.
+    pub url: Option<UpstreamUrl>,
+    /// The `Host` it is sent, whatever else would be.
+    pub host: Option<HeaderValue>,
+    /// For service discovery.
+    pub labels: BTreeMap<String, String>,
+    /// Towards this target.
+    pub tls: ClientTls,
+}
+
+/// PushProx' client has its metrics there, too.
+const DEFAULT_PORT: u16 = 9369;
+
+impl Config {
+    /// Binds every address of our own pages, or none.
+    ///
+    /// # Errors
+    /// Names the first address that could not be bound.
+    pub async fn bind(&self) -> Result<Vec<Listener>, BindError> {
+        if self.listen.is_empty() {
+            return listen::bind_loopback_pair(DEFAULT_PORT).await;
+        }
+        let mut listeners = Vec::new();
+        for address in &self.listen {
+            listeners.extend(listen::bind(address).await?);
+        }
+        Ok(listeners)
+    }
+}

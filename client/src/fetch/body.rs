@@ -1,0 +1,99 @@
+//! The body of a target's answer on its way into the tunnel.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::InFlight;
+use super::exchange::Ended;
+use super::upstream::Connection;
+
+/// Why a body broke off: its stream in the tunnel is reset for it, and the scraper cut off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokeOff {
+    /// The target closed too early, or sent nonsense.
+    #[error("the target's answer broke off: {0}")]
+    Target(#[from] hyper::Error),
+    /// The deadline passed in the middle.
+    #[error("the scrape's deadline passed")]
+    Deadline,
+}
+
+/// A target's body. Its end by EOF, length or last chunk is told apart from every other by hyper;
+/// what else ends it is an error here. Dropped before its end, it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    inner: Incoming,
+    deadline: Pin<Box<Sleep>>,
+    connection: Option<Connection>,
+    ended: Ended,
+    whole: bool,
+    flight: InFlight,
+}
+
+impl Fetched {
+    pub(super) fn new(
+        inner: Incoming,
+        deadline: Instant,
+        connection: Connection,
+        ended: Ended,
+        flight: InFlight,
+    ) -> Self {
+        Self {
+            inner,
+            deadline: Box::pin(sleep_until(deadline)),
+            connection: Some(connection),
+            ended,
+            whole: false,
+            flight,
+        }
+    }
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        // A body of known length is at its end before anybody asks for what follows.
+        if (self.whole || self.inner.is_end_stream())
+            && let Some(connection) = self.connection.take()
+        {
+            self.ended.well(connection);
+        }
+    }
+}
+
+impl Body for Fetched {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                self.whole = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => match self.deadline.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BrokeOff::Deadline))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,208 @@
+//! One request, one answer's head.
+
+use std::sync::Arc;
+
+use adit_common::deadline::Deadline;
+use adit_common::fault::{Fault, Report};
+use adit_common::headers::strip_hop_by_hop;
+use adit_common::target::{Scheme, Target};
+use adit_common::tunnel::coalesce::Coalesced;
+use adit_common::tunnel::settings::MAX_RESPONSE_HEAD;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use super::InFlight;
+use super::body::Fetched;
+use super::request::{Head, scheme};
+use super::upstream::{Connection, UpstreamBody, open};
+use crate::Client;
+use crate::policy::Upstream;
+use crate::session::ClientBody;
+
+/// Asks the target and waits for the head of its answer; the body is streamed behind it.
+pub(super) async fn exchange(
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+    deadline: Deadline,
+    flight: InFlight,
+) -> Result<Response<ClientBody>, Report> {
+    let asked = request.uri().scheme_str().and_then(Scheme::parse);
+    let target = super::target(&request, asked)?;
+    let upstream = client.offer.admit(&target)?;
+    let scheme = scheme(&upstream, asked);
+    let (parts, body) = request.into_parts();
+    let head = Head::new(parts, &upstream).ok_or_else(|| {
+        Report::new(Fault::NotOffered, format!("{target}: the request has no usable path"))
+    })?;
+    let body = match body.is_end_stream() {
+        true => Either::Left(Empty::new()),
+        false => Either::Right(body),
+    };
+    let asking = Asking {
+        client,
+        upstream: &upstream,
+        scheme,
+        target: &target,
+        deadline: deadline.instant(),
+    };
+    let (mut response, connection) =
+        match timeout_at(deadline.instant(), asking.ask(head, body)).await {
+            Ok(answered) => answered?,
+            Err(_) => {
+                let seconds = deadline.granted().as_secs_f64();
+                let words = format!("{target} gave no answer within {seconds:.1}s");
+                return Err(Report::new(Fault::Deadline, words));
+            }
+        };
+    check(&target, &response)?;
+    let code = response.status();
+    client
+        .metrics
+        .scrapes
+        .with_label_values(&[code.as_str()])
+        .inc();
+    strip_hop_by_hop(response.headers_mut());
+    let ended = Ended { upstream, scheme };
+    Ok(response.map(|body| {
+        let fetched = Fetched::new(body, deadline.instant(), connection, ended, flight);
+        ClientBody::Fetched {
+            fetched: Coalesced::new(fetched),
+        }
+    }))
+}
+
+/// Where a connection goes when its answer has ended well.
+#[derive(Debug)]
+pub(super) struct Ended {
+    upstream: Upstream,
+    scheme: Scheme,
+}
+
+impl Ended {
+    pub(super) fn well(&self, connection: Connection) {
+        self.upstream.idle.put(self.scheme, connection);
+    }
+}
+
+struct Asking<'a> {
+    client: &'a Client,
+    upstream: &'a Upstream,
+    scheme: Scheme,
+    target: &'a Target,
+    deadline: Instant,
+}
+
+impl Asking<'_> {
+    /// By a kept connection if there is one. When that turns out to be closed the request goes out
+    /// anew, once and by a new one, unless the target may have acted on it: as Go's transport does.
+    async fn ask(
+        &self,
+        head: Head,
+        body: UpstreamBody,
+    ) -> Result<(Response<Incoming>, Connection), Report> {
+        let Some(kept) = self.upstream.idle.take(self.scheme) else {
+            return self.ask_anew(head, body).await;
+        };
+        let has_body = matches!(body, Either::Right(_));
+        let spare = (!has_body && head.is_repeatable()).then(|| head.clone());
+        match self.send(kept, head.with(body)).await {
+            Ok(answered) => {
+                self.client.metrics.upstream_reuses.inc();
+                Ok(answered)
+            }
+            Err(Failed::Unsent(request)) => {
+                let (parts, body) = request.into_parts();
+                let head = Head {
+                    method: parts.method,
+                    uri: parts.uri,
+                    headers: parts.headers,
+                };
+                self.ask_anew(head, body).await
+            }
+            Err(Failed::Sent(error)) => match spare {
+                Some(head) if !error.is_parse() => {
+                    self.ask_anew(head, Either::Left(Empty::new())).await
+                }
+                _ => Err(failed(self.target, &error)),
+            },
+        }
+    }
+
+    async fn ask_anew(
+        &self,
+        head: Head,
+        body: UpstreamBody,
+    ) -> Result<(Response<Incoming>, Connection), Report> {
+        self.client.metrics.upstream_dials.inc();
+        let connection = open(self.upstream, self.scheme, self.target, self.deadline).await?;
+        match self.send(connection, head.with(body)).await {
+            Ok(answered) => Ok(answered),
+            Err(Failed::Sent(error)) => Err(failed(self.target, &error)),
+            Err(Failed::Unsent(_)) => {
+                let words = format!("{} closed the connection at once", self.target);
+                Err(Report::new(Fault::BrokeOff, words))
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        mut connection: Connection,
+        request: Request<UpstreamBody>,
+    ) -> Result<(Response<Incoming>, Connection), Failed> {
+        connection.lease_for(self.deadline);
+        // A connection whose answer has just ended needs its driver's next turn to be ready.
+        if connection.sender.ready().await.is_err() {
+            return Err(Failed::Unsent(Box::new(request)));
+        }
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Err(Failed::Unsent(Box::new(request))),
+                None => Err(Failed::Sent(error.into_error())),
+            },
+        }
+    }
+}
+
+enum Failed {
+    /// Not a byte of it left.
+    Unsent(Box<Request<UpstreamBody>>),
+    /// The target may have seen it.
+    Sent(hyper::Error),
+}
+
+fn failed(target: &Target, error: &hyper::Error) -> Report {
+    if error.is_parse_too_large() {
+        let words = format!("the head of {target}'s answer is too large");
+        Report::new(Fault::TooLarge, words)
+    } else if error.is_parse() {
+        Report::new(Fault::Malformed, format!("{target} does not answer in HTTP: {error}"))
+    } else {
+        let words = format!("{target} closed the connection before it answered");
+        Report::new(Fault::BrokeOff, words)
+    }
+}
+
+/// What cannot go back through the tunnel.
+fn check(target: &Target, response: &Response<Incoming>) -> Result<(), Report> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let words = format!("{target} wants to switch protocols, which nobody asked for");
+        return Err(Report::new(Fault::Malformed, words));
+    }
+    if list_size(response.headers()) > MAX_RESPONSE_HEAD {
+        let words = format!("the head of {target}'s answer is over {MAX_RESPONSE_HEAD} bytes");
+        return Err(Report::new(Fault::TooLarge, words));
+    }
+    Ok(())
+}
+
+/// As HTTP/2 counts (RFC 9113 §6.5.2).
+fn list_size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
+}

@@ -1,0 +1,170 @@
+//! A connection to a target.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use adit_common::fault::{Fault, Report};
+use adit_common::net::dial::{DialError, DialFailure, dial, dial_unix};
+use adit_common::net::socket::Socket;
+use adit_common::target::{Scheme, Target};
+use bytes::Bytes;
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::policy::{Address, Upstream};
+
+/// The body of a request to a target.
+pub(super) type UpstreamBody = Either<Empty<Bytes>, Incoming>;
+
+/// Most header fields of an answer; Prometheus has no limit, hyper's is 100.
+const MAX_HEADERS: usize = 1000;
+/// Most bytes of an answer's head. Prometheus takes 10 MB; more than 1 MB was never seen.
+const MAX_HEAD: usize = 4 << 20;
+/// After a scrape's deadline its connection is cut even when nobody looks at its body.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A connection to a target, with a task that drives it for as long as its lease lasts.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<UpstreamBody>,
+    lease: watch::Sender<Instant>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Drops the socket at once, whatever is under way on it.
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// From now on it ends at this instant, used or not.
+    pub(super) fn lease_until(&self, until: Instant) {
+        // The driver is gone only when the connection has ended.
+        let _ = self.lease.send(until);
+    }
+
+    /// For a scrape with this deadline.
+    pub(super) fn lease_for(&self, deadline: Instant) {
+        self.lease_until(deadline + AFTER_DEADLINE);
+    }
+}
+
+/// A socket to a target, for raw bytes or for HTTP over it.
+pub(super) async fn dial_upstream(
+    upstream: &Upstream,
+    deadline: Instant,
+) -> Result<Socket, Report> {
+    match &upstream.address {
+        Address::Unix(path) => {
+            let stream = dial_unix(path, deadline).await.map_err(|e| undialled(&e))?;
+            Ok(Socket::from(stream))
+        }
+        Address::Tcp(target) => {
+            let Target { name, port } = target;
+            let prefer = upstream.idle.winner();
+            let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
+                .await
+                .map_err(|e| undialled(&e))?;
+            remember(upstream, prefer, address.ip());
+            Ok(Socket::from(stream))
+        }
+    }
+}
+
+/// The address that answered goes first next time; a change is worth a line, since two services
+/// may share a port number on the two families.
+fn remember(upstream: &Upstream, before: Option<IpAddr>, now: IpAddr) {
+    if before != Some(now) {
+        tracing::debug!(address = %now, upstream = ?upstream.address, "target answers at");
+        upstream.idle.won(now);
+    }
+}
+
+fn undialled(error: &DialError) -> Report {
+    let fault = match error.kind() {
+        DialFailure::Dns => Fault::Unresolved,
+        DialFailure::Refused => Fault::Refused,
+        DialFailure::TimedOut | DialFailure::Unreachable => Fault::Unreachable,
+    };
+    Report::new(fault, error)
+}
+
+/// Dials, shakes hands, and is ready to send.
+pub(super) async fn open(
+    upstream: &Upstream,
+    scheme: Scheme,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, Report> {
+    let socket = dial_upstream(upstream, deadline).await?;
+    match scheme {
+        Scheme::Http => speak(socket, target, deadline).await,
+        Scheme::Https => {
+            let host = match &upstream.address {
+                Address::Tcp(target) => target.name.as_str(),
+                // No name of its own: the one it is scraped by.
+                Address::Unix(_) => target.name.as_str(),
+            };
+            let tls = upstream.connector.connect(host, socket, deadline).await;
+            let tls = tls.map_err(|error| {
+                let fault = match error.is_certificate() {
+                    true => Fault::Certificate,
+                    false => Fault::Tls,
+                };
+                Report::new(fault, format!("{target}: {error}"))
+            })?;
+            speak(tls, target, deadline).await
+        }
+    }
+}
+
+async fn speak<S>(socket: S, target: &Target, deadline: Instant) -> Result<Connection, Report>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http1::Builder::new()
+        // Naive parsers of embedded targets look for `Host:` and not for `host:`.
+        .title_case_headers(true)
+        // What Prometheus takes directly it gets through us.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        // Never `http09_responses`: it makes a 200 of anything without a head.
+        .handshake(TokioIo::new(socket))
+        .await;
+    let (sender, connection) =
+        handshake.map_err(|error| Report::new(Fault::BrokeOff, format!("{target}: {error}")))?;
+    let (lease, leased) = watch::channel(deadline + AFTER_DEADLINE);
+    let driver = tokio::spawn(drive(connection, leased));
+    Ok(Connection {
+        sender,
+        lease,
+        driver,
+    })
+}
+
+/// Polls the connection until it ends, its lease does, or nobody holds it.
+async fn drive<F: Future>(connection: F, mut leased: watch::Receiver<Instant>) {
+    tokio::pin!(connection);
+    let mut until = *leased.borrow_and_update();
+    loop {
+        tokio::select! {
+            _ = &mut connection => return,
+            () = sleep_until(until) => return,
+            changed = leased.changed() => match changed {
+                Ok(()) => until = *leased.borrow_and_update(),
+                Err(_) => return,
+            },
+        }
+    }
+}

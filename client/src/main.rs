@@ -1,0 +1,62 @@
+//! `adit-client`: flags, logging, runtime, bind, run until a signal, drain.
+
+use std::process::ExitCode;
+
+use adit_common::shutdown::Signals;
+use adit_common::telemetry::{logging, version};
+use adit_client::flags::{FlagError, Flags};
+use adit_client::Config;
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+/// Bad usage or configuration.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    logging::install(flags.log_level, flags.log_format);
+    let config = match flags.config() {
+        Ok(config) => config,
+        Err(FlagError::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error.to_string(), ExitCode::from(USAGE)),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("runtime: {error}"), ExitCode::FAILURE),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, ExitCode::FAILURE),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let mut signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
+    let listeners = config.bind().await.map_err(|error| error.to_string())?;
+    tracing::info!(version = version::VERSION, "adit-client");
+    for listener in &listeners {
+        tracing::info!(address = %listener.local(), roles = "web", "listening");
+    }
+    let shutdown = CancellationToken::new();
+    let running = adit_client::run(config, listeners, shutdown.clone());
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            result = &mut running => return result.map_err(|error| error.to_string()),
+            signal = signals.next() => {
+                if shutdown.is_cancelled() {
+                    tracing::warn!(signal, "second signal, ending at once");
+                    return Ok(());
+                }
+                tracing::info!(signal, "stopping");
+                shutdown.cancel();
+            }
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)] // A fatal error is for whoever started us, in one line.
+fn fail(error: &str, code: ExitCode) -> ExitCode {
+    eprintln!("adit-client: {error}");
+    code
+}
