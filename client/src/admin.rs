@@ -104,6 +104,9 @@ async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, &'static str) 
     if accepted && !client.stop.draining.is_cancelled() {
         (StatusCode::OK, "adit-client is ready.\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "No proxy has accepted this client yet.\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "No proxy has accepted this client yet.\n",
+        )
     }
 }

@@ -11,10 +11,10 @@ use adit_common::fault::one_line;
 use adit_common::headers::INSTANCE;
 use adit_common::net::dial::dial;
 use adit_common::net::tls::Connector;
+use adit_common::tunnel::SUBPROTOCOL;
 use adit_common::tunnel::goodbye::{End, Ending, Farewell};
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::traffic::Traffic;
-use adit_common::tunnel::SUBPROTOCOL;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -246,7 +246,9 @@ fn upgrade_request(client: &Client, proxy: &ProxyUrl, key: &str) -> Request<Empt
 /// What the proxy, or a front proxy, answered instead of 101: its status and first line.
 async fn refusal(response: Response<Incoming>) -> String {
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
+    let body = Limited::new(response.into_body(), MAX_REFUSAL)
+        .collect()
+        .await;
     let body = body.map(Collected::to_bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&body).into_owned();
     let line = one_line(text.lines().next().unwrap_or_default());

@@ -127,7 +127,11 @@ impl Flags {
             return Err(meaning("no proxy: give --proxy-url=URL"));
         }
         let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
-            true => file.targets.into_iter().map(|t| t.resolve(directory)).collect(),
+            true => file
+                .targets
+                .into_iter()
+                .map(|t| t.resolve(directory))
+                .collect(),
             false => self.target.into_iter().map(TargetConfig::from).collect(),
         };
         let allow_any_port = self.allow_any_port || file.allow_any_port;
@@ -231,7 +235,11 @@ fn host_name() -> Result<Name, FlagError> {
     let host = hostname::get().map_err(|error| error.to_string());
     host.and_then(|host| host.into_string().map_err(|_| "not text".to_owned()))
         .and_then(|host| name_flag(&host))
-        .map_err(|error| meaning(format!("this host has no usable name, give --name: {error}")))
+        .map_err(|error| {
+            meaning(format!(
+                "this host has no usable name, give --name: {error}"
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -249,7 +257,10 @@ mod tests {
         let config = config(&[PROXY, "--target=pi:9100"]).unwrap();
         assert_eq!(config.proxies[0].to_string(), "http://proxy:8080");
         assert_eq!(config.targets[0].target.to_string(), "pi:9100");
-        assert!(config.names.is_empty(), "the hosts of targets route by themselves");
+        assert!(
+            config.names.is_empty(),
+            "the hosts of targets route by themselves"
+        );
     }
 
     #[test]
@@ -266,13 +277,25 @@ mod tests {
             (&["--target=pi:9100"][..], "--proxy-url=URL"),
             (&[PROXY], "--target=HOST:PORT"),
             (&[PROXY, "--target=pi"], "expected HOST:PORT[=URL]"),
-            (&[PROXY, "--target=pi:1", "--target=PI:1"], "pi:1 is given twice"),
+            (
+                &[PROXY, "--target=pi:1", "--target=PI:1"],
+                "pi:1 is given twice",
+            ),
             (&["--proxy-url=proxy:8080", "--target=pi:1"], "http(s)://"),
             (&[PROXY, "--target=pi:1", "--name=a:1"], "brackets"),
-            (&[PROXY, "--target=pi:1", "--tls.cert-file=x"], "one is missing"),
-            (&[PROXY, "--target=pi:1", "--config.file=/nonexistent"], "/nonexistent"),
+            (
+                &[PROXY, "--target=pi:1", "--tls.cert-file=x"],
+                "one is missing",
+            ),
+            (
+                &[PROXY, "--target=pi:1", "--config.file=/nonexistent"],
+                "/nonexistent",
+            ),
             (&[PROXY, "--tagret=pi:1"], "--target"),
-            (&[PROXY, "--target=pi:1", "--tunnel.ping-interval=10ms"], "minimum of 1s"),
+            (
+                &[PROXY, "--target=pi:1", "--tunnel.ping-interval=10ms"],
+                "minimum of 1s",
+            ),
         ] {
             let error = config(args).unwrap_err().to_string();
             assert!(error.contains(says), "{args:?}: {error}");

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use adit_client::Config;
+use adit_client::flags::{FlagError, Flags};
 use adit_common::shutdown::Signals;
 use adit_common::telemetry::{logging, version};
-use adit_client::flags::{FlagError, Flags};
-use adit_client::Config;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,10 @@ fn main() -> ExitCode {
         Err(FlagError::Usage(error)) => error.exit(),
         Err(error) => return fail(&error.to_string(), ExitCode::from(USAGE)),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("runtime: {error}"), ExitCode::FAILURE),
     };
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), String> {
     let mut signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
     let listeners = config.bind().await.map_err(|error| error.to_string())?;
-    tracing::info!(version = version::VERSION, "adit-client");
+    tracing::info!(version = version::VERSION, "starting adit-client");
     for listener in &listeners {
         tracing::info!(address = %listener.local(), roles = "web", "listening");
     }

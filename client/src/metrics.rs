@@ -31,11 +31,17 @@ impl Metrics {
         let make = Make(&registry);
         let metrics = Self {
             sessions: make.add(IntGaugeVec::new(
-                opts("sessions", "Tunnels that the proxy has accepted a registration by."),
+                opts(
+                    "sessions",
+                    "Tunnels that the proxy has accepted a registration by.",
+                ),
                 &["proxy"],
             )?)?,
             dials: make.add(IntCounterVec::new(
-                opts("dials_total", "Attempts to open a tunnel, by how they went."),
+                opts(
+                    "dials_total",
+                    "Attempts to open a tunnel, by how they went.",
+                ),
                 &["proxy", "result"],
             )?)?,
             tunnels_ended: make.add(IntCounterVec::new(
@@ -43,7 +49,10 @@ impl Metrics {
                 &["proxy", "reason"],
             )?)?,
             scrapes: make.add(IntCounterVec::new(
-                opts("scrapes_total", "Scrapes that a target answered, by its status."),
+                opts(
+                    "scrapes_total",
+                    "Scrapes that a target answered, by its status.",
+                ),
                 &["code"],
             )?)?,
             scrapes_in_flight: make.add(IntGauge::with_opts(opts(
@@ -51,7 +60,10 @@ impl Metrics {
                 "Scrapes under way.",
             ))?)?,
             faults: make.add(IntCounterVec::new(
-                opts("faults_total", "Scrapes without an answer of their target, by why."),
+                opts(
+                    "faults_total",
+                    "Scrapes without an answer of their target, by why.",
+                ),
                 &["fault"],
             )?)?,
             response_bytes: make.add(IntCounter::with_opts(opts(

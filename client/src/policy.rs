@@ -251,8 +251,17 @@ mod tests {
         assert_eq!(admitted(&offer, "pi:9100"), tcp("localhost:9100"));
         assert_eq!(admitted(&offer, "PI.:9100"), tcp("localhost:9100"));
         assert_eq!(admitted(&offer, "nas:80"), tcp("192.168.1.5:443"));
-        assert_eq!(admitted(&offer, "db:1"), Some(Address::Unix("/run/db".into())));
-        for target in ["pi:9101", "nas:443", "other:9100", "localhost:9100", "192.168.1.5:443"] {
+        assert_eq!(
+            admitted(&offer, "db:1"),
+            Some(Address::Unix("/run/db".into()))
+        );
+        for target in [
+            "pi:9101",
+            "nas:443",
+            "other:9100",
+            "localhost:9100",
+            "192.168.1.5:443",
+        ] {
             assert_eq!(admitted(&offer, target), None, "{target}");
         }
         let report = offer.admit(&"pi:9101".parse().unwrap()).unwrap_err();
@@ -263,7 +272,11 @@ mod tests {
 
     #[test]
     fn any_port_is_of_the_given_names_and_at_localhost() {
-        let offer = offer(&["--allow-any-port", "--name=pi", "--target=nas:1=http://10.0.0.1:2"]);
+        let offer = offer(&[
+            "--allow-any-port",
+            "--name=pi",
+            "--target=nas:1=http://10.0.0.1:2",
+        ]);
         assert_eq!(admitted(&offer, "pi:1"), tcp("localhost:1"));
         assert_eq!(admitted(&offer, "pi:65535"), tcp("localhost:65535"));
         assert_eq!(admitted(&offer, "nas:1"), tcp("10.0.0.1:2"));

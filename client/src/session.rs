@@ -36,15 +36,16 @@ pub(crate) async fn serve(
     let tasks = Tasks::default();
     let _end = tasks.end_on_drop();
     let accepted = Arc::new(Accepted::default());
-    let gauge = client.metrics.sessions.with_label_values(&[proxy]);
+    let proxy: Arc<str> = proxy.into();
+    let gauge = client.metrics.sessions.with_label_values(&[&*proxy]);
     let service = service_fn(|request| {
         let (client, tasks) = (Arc::clone(client), tasks.clone());
         let accepted = Arc::clone(&accepted);
-        let gauge = gauge.clone();
+        let (gauge, proxy) = (gauge.clone(), Arc::clone(&proxy));
         async move {
             let answer = match request.uri().authority() {
                 Some(_) => fetch::fetch(client, tasks, request).await,
-                None => ours(&client, &accepted, &gauge, &request),
+                None => ours(&client, &proxy, &accepted, &gauge, &request),
             };
             Ok::<_, Infallible>(answer)
         }
@@ -75,10 +76,10 @@ pub(crate) async fn serve(
 struct Accepted(std::sync::atomic::AtomicBool);
 
 impl Accepted {
-    fn enter(&self, gauge: &prometheus::IntGauge) {
+    fn enter(&self, proxy: &str, gauge: &prometheus::IntGauge) {
         if !self.0.swap(true, std::sync::atomic::Ordering::Relaxed) {
             gauge.inc();
-            tracing::info!("registered");
+            tracing::info!(proxy, "registered");
         }
     }
 
@@ -91,6 +92,7 @@ impl Accepted {
 
 fn ours(
     client: &Client,
+    proxy: &str,
     accepted: &Accepted,
     gauge: &prometheus::IntGauge,
     request: &Request<Incoming>,
@@ -101,7 +103,7 @@ fn ours(
             Response::new(ClientBody::Offering { offered })
         }
         (&Method::POST, ACCEPTED_PATH) => {
-            accepted.enter(gauge);
+            accepted.enter(proxy, gauge);
             Response::new(ClientBody::Empty)
         }
         _ => {

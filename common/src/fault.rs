@@ -89,7 +89,10 @@ impl Report {
 
     /// Writes it into the head of the client's answer.
     pub fn write_to(&self, headers: &mut HeaderMap) {
-        headers.insert(headers::FAULT, HeaderValue::from_static(self.fault.as_str()));
+        headers.insert(
+            headers::FAULT,
+            HeaderValue::from_static(self.fault.as_str()),
+        );
         // `one_line` left printable ASCII only, which is always a value.
         if let Ok(reason) = HeaderValue::from_str(&self.reason) {
             headers.insert(headers::REASON, reason);
@@ -112,7 +115,13 @@ impl Report {
 /// Printable ASCII on one line and of bounded length: fit for a reason phrase and a log.
 pub fn one_line(text: &str) -> String {
     text.chars()
-        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .map(|c| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
         .take(MAX_REASON)
         .collect()
 }
@@ -138,13 +147,19 @@ mod tests {
         headers.insert(headers::FAULT, HeaderValue::from_static("eclipse"));
         headers.insert(headers::REASON, HeaderValue::from_static("the moon"));
         let report = Report::read_from(&headers).unwrap();
-        assert_eq!((report.fault, &*report.reason), (Fault::BrokeOff, "the moon"));
+        assert_eq!(
+            (report.fault, &*report.reason),
+            (Fault::BrokeOff, "the moon")
+        );
     }
 
     #[test]
     fn words_cannot_end_a_line() {
         let report = Report::new(Fault::Refused, "a\r\nSet-Cookie: x\u{1b}é");
         assert_eq!(report.reason, "a??Set-Cookie: x??");
-        assert_eq!(Report::new(Fault::Refused, "x".repeat(9999)).reason.len(), MAX_REASON);
+        assert_eq!(
+            Report::new(Fault::Refused, "x".repeat(9999)).reason.len(),
+            MAX_REASON
+        );
     }
 }

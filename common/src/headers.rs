@@ -92,7 +92,10 @@ mod tests {
             );
         }
         strip_hop_by_hop(&mut headers);
-        headers.keys().map(|name| name.as_str().to_owned()).collect()
+        headers
+            .keys()
+            .map(|name| name.as_str().to_owned())
+            .collect()
     }
 
     #[test]

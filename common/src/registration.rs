@@ -214,19 +214,32 @@ mod tests {
             (b"{\"names\":[\"a\\u001bb\"]}", "must not stand in a name"),
             (b"{\"names\":[\"a\\nb\"]}", "must not stand in a name"),
             (b"{\"names\":[]}", "no name"),
-            (b"{\"names\":[\"a\"],\"targets\":[{\"target\":\"a\"}]}", "expected HOST:PORT"),
+            (
+                b"{\"names\":[\"a\"],\"targets\":[{\"target\":\"a\"}]}",
+                "expected HOST:PORT",
+            ),
         ] {
             let error = Registration::from_line(line).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
-            assert!(error.bytes().all(|b| (b' '..=b'~').contains(&b)), "{error:?}");
+            assert!(
+                error.bytes().all(|b| (b' '..=b'~').contains(&b)),
+                "{error:?}"
+            );
         }
         let long = vec![b' '; MAX_LINE + 1];
-        assert!(matches!(Registration::from_line(&long), Err(RegistrationError::TooLong)));
+        assert!(matches!(
+            Registration::from_line(&long),
+            Err(RegistrationError::TooLong)
+        ));
         let many = Registration {
-            names: (0..=MAX_NAMES).map(|n| format!("n{n}").parse().unwrap()).collect(),
+            names: (0..=MAX_NAMES)
+                .map(|n| format!("n{n}").parse().unwrap())
+                .collect(),
             ..registration()
         };
-        let error = Registration::from_line(&many.to_line()).unwrap_err().to_string();
+        let error = Registration::from_line(&many.to_line())
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "the registration has 1025 names, 1024 are allowed");
     }
 
@@ -234,7 +247,13 @@ mod tests {
     fn an_instance_crosses_in_a_header() {
         let instance = Instance::now();
         assert_eq!(instance.to_string().parse(), Ok(instance));
-        for text in ["", ";", "x;1", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b-58cc-4372-a567-0e02b2c3d479;-1"] {
+        for text in [
+            "",
+            ";",
+            "x;1",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479;-1",
+        ] {
             assert_eq!(text.parse::<Instance>(), Err(InstanceError), "{text}");
         }
     }

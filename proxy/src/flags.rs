@@ -237,7 +237,9 @@ mod tests {
             assert!(error.contains("--allow-anonymous"), "{error}");
             assert!(config(&[&flag, "--allow-anonymous"]).is_ok(), "{address}");
         }
-        let error = config(&["--tunnel.listen-address=:1"]).unwrap_err().to_string();
+        let error = config(&["--tunnel.listen-address=:1"])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--allow-anonymous"), "{error}");
     }
 

@@ -102,7 +102,10 @@ pub async fn run(
     stop.draining.cancel();
     stop.tasks.close();
     if timeout(grace, stop.tasks.wait()).await.is_err() {
-        tracing::warn!(left = stop.tasks.len(), "grace is over, closing what is left");
+        tracing::warn!(
+            left = stop.tasks.len(),
+            "grace is over, closing what is left"
+        );
         stop.now.cancel();
         stop.tasks.wait().await;
     }

@@ -122,12 +122,14 @@ impl File {
         let read = |error| FileError::Read(path.to_owned(), error);
         let size = std::fs::metadata(path).map_err(read)?.len();
         if size > MAX_SIZE {
-            let text = format!("{}: has {size} bytes, {MAX_SIZE} are allowed", path.display());
+            let text = format!(
+                "{}: has {size} bytes, {MAX_SIZE} are allowed",
+                path.display()
+            );
             return Err(FileError::Syntax(text));
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        Self::parse(&text)
-            .map_err(|error| FileError::Syntax(format!("{}{error}", path.display())))
+        Self::parse(&text).map_err(|error| FileError::Syntax(format!("{}{error}", path.display())))
     }
 
     /// The error starts with `:LINE:COLUMN: `, or with `: `.
@@ -154,7 +156,10 @@ fn describe(error: &serde_saphyr::Error) -> String {
             let field = one_line(field);
             match nearest(&field, expected) {
                 Some(near) => format!("unknown key {field:?}, did you mean {near:?}?"),
-                None => format!("unknown key {field:?}, expected one of {}", expected.join(", ")),
+                None => format!(
+                    "unknown key {field:?}, expected one of {}",
+                    expected.join(", ")
+                ),
             }
         }
         E::SerdeMissingField { field, .. } => format!("key {field:?} is missing"),
@@ -216,10 +221,19 @@ mod tests {
     #[test]
     fn a_wrong_file_says_where_and_how() {
         for (text, says) in [
-            ("nmaes: [pi]\n", ":1:1: unknown key \"nmaes\", did you mean \"names\"?"),
-            ("names: [pi]\ncolour: red\n", "expected one of proxies, names"),
+            (
+                "nmaes: [pi]\n",
+                ":1:1: unknown key \"nmaes\", did you mean \"names\"?",
+            ),
+            (
+                "names: [pi]\ncolour: red\n",
+                "expected one of proxies, names",
+            ),
             ("targets:\n- url: http://x\n", "key \"target\" is missing"),
-            ("targets:\n- {target: pi:9100, tls: {cafile: x}}\n", "did you mean \"ca_file\"?"),
+            (
+                "targets:\n- {target: pi:9100, tls: {cafile: x}}\n",
+                "did you mean \"ca_file\"?",
+            ),
             ("targets:\n- target: pi\n", "expected HOST:PORT"),
             ("names: [pi]\nnames: [nas]\n", ":2:"),
             ("proxies: [\"ftp://x\"]\n", "http(s)://"),

@@ -129,11 +129,7 @@ fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlErr
     }
 }
 
-fn address(
-    uri: &Uri,
-    scheme: Scheme,
-    form: &'static str,
-) -> Result<(Authority, Target), UrlError> {
+fn address(uri: &Uri, scheme: Scheme, form: &'static str) -> Result<(Authority, Target), UrlError> {
     let authority = uri.authority().ok_or(UrlError::Form(form))?;
     match Target::parse(authority.as_str(), Some(scheme)) {
         Ok(address) => Ok((authority.clone(), address)),
@@ -172,11 +168,31 @@ mod tests {
     #[test]
     fn proxies_are_written_in_several_ways() {
         for (text, shown, dialled, path) in [
-            ("http://proxy:8080", "http://proxy:8080", "proxy:8080", "/tunnel"),
-            ("http://proxy:8080/", "http://proxy:8080", "proxy:8080", "/tunnel"),
+            (
+                "http://proxy:8080",
+                "http://proxy:8080",
+                "proxy:8080",
+                "/tunnel",
+            ),
+            (
+                "http://proxy:8080/",
+                "http://proxy:8080",
+                "proxy:8080",
+                "/tunnel",
+            ),
             ("ws://proxy", "http://proxy", "proxy:80", "/tunnel"),
-            ("wss://Proxy.Example/adit/", "https://Proxy.Example/adit", "proxy.example:443", "/adit/tunnel"),
-            ("https://[::1]:1/a/b", "https://[::1]:1/a/b", "[::1]:1", "/a/b/tunnel"),
+            (
+                "wss://Proxy.Example/adit/",
+                "https://Proxy.Example/adit",
+                "proxy.example:443",
+                "/adit/tunnel",
+            ),
+            (
+                "https://[::1]:1/a/b",
+                "https://[::1]:1/a/b",
+                "[::1]:1",
+                "/a/b/tunnel",
+            ),
         ] {
             let url: ProxyUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
@@ -206,7 +222,13 @@ mod tests {
         let (target, url) = target_flag("Pi:9100").unwrap();
         assert_eq!((target.to_string().as_str(), url), ("pi:9100", None));
         let (_, url) = target_flag("nas:9100=https://192.168.1.5/exporters/").unwrap();
-        let Some(UpstreamUrl::Http { scheme, address, prefix, .. }) = url else {
+        let Some(UpstreamUrl::Http {
+            scheme,
+            address,
+            prefix,
+            ..
+        }) = url
+        else {
             panic!("{url:?}");
         };
         assert_eq!(scheme, Scheme::Https);

@@ -34,7 +34,10 @@ pub(super) async fn exchange(
     let scheme = scheme(&upstream, asked);
     let (parts, body) = request.into_parts();
     let head = Head::new(parts, &upstream).ok_or_else(|| {
-        Report::new(Fault::NotOffered, format!("{target}: the request has no usable path"))
+        Report::new(
+            Fault::NotOffered,
+            format!("{target}: the request has no usable path"),
+        )
     })?;
     let body = match body.is_end_stream() {
         true => Either::Left(Empty::new()),
@@ -179,7 +182,10 @@ fn failed(target: &Target, error: &hyper::Error) -> Report {
         let words = format!("the head of {target}'s answer is too large");
         Report::new(Fault::TooLarge, words)
     } else if error.is_parse() {
-        Report::new(Fault::Malformed, format!("{target} does not answer in HTTP: {error}"))
+        Report::new(
+            Fault::Malformed,
+            format!("{target} does not answer in HTTP: {error}"),
+        )
     } else {
         let words = format!("{target} closed the connection before it answered");
         Report::new(Fault::BrokeOff, words)

@@ -8,10 +8,12 @@ use std::str::FromStr;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 /// `--log.format`.
@@ -60,13 +62,21 @@ fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> impl Subscrib
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+    let level = LevelFilter::from(level);
+    // What libraries tell at debug is every frame of every tunnel.
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(OURS.map(|target| (target, level)));
+    let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(Pairs(format))
         .event_format(Line(format))
         .with_writer(writer)
-        .finish()
+        .with_filter(ours);
+    tracing_subscriber::registry().with(lines)
 }
+
+/// Crates whose events are logged at the level asked for.
+const OURS: [&str; 3] = ["adit_common", "adit_proxy", "adit_client"];
 
 /// Writes a whole event.
 struct Line(LogFormat);
@@ -88,7 +98,11 @@ where
         };
         out.write_str(open)?;
         SystemTime.format_time(&mut out)?;
-        write!(out, "{ts}{level}{}{close}", level_word(*event.metadata().level()))?;
+        write!(
+            out,
+            "{ts}{level}{}{close}",
+            level_word(*event.metadata().level())
+        )?;
         let mut fields = Fields::new(self.0, &mut out);
         event.record(&mut fields);
         fields.result?;
@@ -248,7 +262,12 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("session", names = "pi", n = 3);
             let _in = span.enter();
-            tracing::warn!(err = "a \"b\"\nlevel=error", plain = "x", ok = true, "client gone");
+            tracing::warn!(
+                err = "a \"b\"\nlevel=error",
+                plain = "x",
+                ok = true,
+                "client gone"
+            );
             tracing::debug!("not at this level");
         });
         let bytes = kept.0.lock().unwrap().clone();

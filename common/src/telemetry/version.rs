@@ -36,7 +36,9 @@ pub fn build_info(namespace: &str) -> prometheus::Result<IntGauge> {
         ("rustversion".to_owned(), RUSTC.to_owned()),
     ]);
     let help = "A metric with a constant '1' value, labelled by what was built.";
-    let opts = Opts::new("build_info", help).namespace(namespace).const_labels(labels);
+    let opts = Opts::new("build_info", help)
+        .namespace(namespace)
+        .const_labels(labels);
     let gauge = IntGauge::with_opts(opts)?;
     gauge.set(1);
     Ok(gauge)

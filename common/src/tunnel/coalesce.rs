@@ -66,6 +66,8 @@ pin_project! {
         // What came behind `held` and must not overtake it.
         next: Option<Frame<Bytes>>,
         ended: bool,
+        // Whoever fills `inner` has had a turn since it last gave something.
+        yielded: bool,
         pace: Pace,
         // Boxed, and made only for a trickle: hyper wants bodies that can move.
         timer: Option<Pin<Box<Sleep>>>,
@@ -80,6 +82,7 @@ impl<B: Body> Coalesced<B> {
             held: BytesMut::new(),
             next: None,
             ended: false,
+            yielded: false,
             pace: Pace::default(),
             timer: None,
         }
@@ -111,6 +114,12 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
                     if this.held.is_empty() {
                         return Poll::Pending;
                     }
+                    // hyper hands chunks over one by one, each a turn of its connection's task:
+                    // one more turn, and the next may be there.
+                    if !std::mem::replace(this.yielded, true) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     let at = this.pace.next();
                     if this.held.len() < SMALL && at > Instant::now() {
                         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -140,6 +149,7 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
                 break;
             }
             this.held.extend_from_slice(&data);
+            *this.yielded = false;
             if this.held.len() >= FULL {
                 break;
             }
@@ -200,7 +210,10 @@ mod tests {
     async fn empty_pieces_vanish_and_small_ones_leave_together() {
         let pieces = (0..2000).flat_map(|_| [data(0), data(20)]).collect();
         assert_eq!(sizes(at_once(pieces)).await, [16_400, 16_400, 7_200]);
-        assert_eq!(sizes(at_once((0..200).map(|_| data(0)).collect())).await, [0usize; 0]);
+        assert_eq!(
+            sizes(at_once((0..200).map(|_| data(0)).collect())).await,
+            [0usize; 0]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -220,7 +233,10 @@ mod tests {
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
         let feed = tokio::spawn(async move {
             for _ in 0..1000 {
-                sender.send_data(Bytes::from_static(b"a line of metrics\n")).await.unwrap();
+                sender
+                    .send_data(Bytes::from_static(b"a line of metrics\n"))
+                    .await
+                    .unwrap();
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });

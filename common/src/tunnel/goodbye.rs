@@ -188,7 +188,10 @@ mod tests {
         ending.note(End::Silent(Duration::from_secs(45)));
         ending.say(Goodbye::new(Farewell::GoingAway, "stopping"));
         ending.note(End::Lost("reset".into()));
-        assert_eq!(ending.end().unwrap().to_string(), "nothing received for 45s");
+        assert_eq!(
+            ending.end().unwrap().to_string(),
+            "nothing received for 45s"
+        );
         assert_eq!(ending.goodbye().unwrap().reason, "stopping");
     }
 }

@@ -175,7 +175,9 @@ mod tests {
         let (outside, _scraper) = duplex(64);
         let (inside, _target) = duplex(64);
         let start = Instant::now();
-        let error = relay(outside, inside, IDLE, CancellationToken::new()).await.unwrap_err();
+        let error = relay(outside, inside, IDLE, CancellationToken::new())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), IDLE);
     }

@@ -56,8 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
     ) -> Self {
         let socket = Counted::new(socket, Arc::clone(&traffic));
         let config = Some(settings::websocket());
-        let websocket =
-            WebSocketStream::from_partially_read(socket, leftover, role, config).await;
+        let websocket = WebSocketStream::from_partially_read(socket, leftover, role, config).await;
         Self {
             websocket,
             incoming: Bytes::new(),

@@ -188,7 +188,10 @@ mod tests {
     fn settings_that_cannot_work_are_refused() {
         assert!(Liveness::new(seconds(1), seconds(2)).is_ok());
         let error = Liveness::new(Duration::from_millis(999), seconds(2)).unwrap_err();
-        assert!(error.to_string().contains("--tunnel.ping-interval"), "{error}");
+        assert!(
+            error.to_string().contains("--tunnel.ping-interval"),
+            "{error}"
+        );
         let error = Liveness::new(seconds(15), seconds(15)).unwrap_err();
         assert!(error.to_string().contains("--tunnel.dead-after"), "{error}");
     }

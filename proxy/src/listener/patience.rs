@@ -246,7 +246,11 @@ mod tests {
     fn patient() -> (Patient, UnixStream, Clock) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let clock = Clock::start(&Limits::default());
-        (Patient::new(Socket::Unix(ours), clock.clone()), theirs, clock)
+        (
+            Patient::new(Socket::Unix(ours), clock.clone()),
+            theirs,
+            clock,
+        )
     }
 
     async fn fails_after(mut patient: Patient) -> Duration {

@@ -123,7 +123,9 @@ impl Registry {
     /// Forgets what has been away for long.
     pub(crate) fn sweep(&self) {
         let remember = self.remember;
-        self.write().away.retain(|_, since| since.elapsed() < remember);
+        self.write()
+            .away
+            .retain(|_, since| since.elapsed() < remember);
     }
 
     /// Every name that is here, sorted.
@@ -212,10 +214,16 @@ mod tests {
         registry.claim(&session, &names(&["pi", "nas"])).unwrap();
         assert_eq!(holder(&registry, "pi"), Some(session.id()));
         registry.release(&session);
-        assert!(matches!(registry.find(&"pi".parse().unwrap()), Found::Away(_)));
+        assert!(matches!(
+            registry.find(&"pi".parse().unwrap()),
+            Found::Away(_)
+        ));
         assert_eq!(registry.sizes(), (0, 2));
         tokio::time::advance(Duration::from_secs(300)).await;
-        assert!(matches!(registry.find(&"pi".parse().unwrap()), Found::Unknown));
+        assert!(matches!(
+            registry.find(&"pi".parse().unwrap()),
+            Found::Unknown
+        ));
         registry.sweep();
         assert_eq!(registry.sizes(), (0, 0));
     }
@@ -245,13 +253,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_two_instances_the_one_that_started_later_keeps_the_name() {
         let registry = registry();
-        let (older, newer) = (Session::for_tests(instance(1)), Session::for_tests(instance(2)));
+        let (older, newer) = (
+            Session::for_tests(instance(1)),
+            Session::for_tests(instance(2)),
+        );
         registry.claim(&older, &names(&["pi", "nas"])).unwrap();
         let evicted = registry.claim(&newer, &names(&["pi"])).unwrap();
         assert_eq!(evicted.len(), 1);
         assert_eq!(evicted[0].id(), older.id());
         assert_eq!(holder(&registry, "pi"), Some(newer.id()));
-        assert_eq!(holder(&registry, "nas"), None, "a session that lost a name has none");
+        assert_eq!(
+            holder(&registry, "nas"),
+            None,
+            "a session that lost a name has none"
+        );
         let taken = registry.claim(&older, &names(&["nas", "pi"])).unwrap_err();
         assert_eq!(taken.name.as_str(), "pi");
         assert_eq!(holder(&registry, "nas"), None, "all names or none");

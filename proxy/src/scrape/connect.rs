@@ -37,7 +37,10 @@ pub(crate) async fn connect(
     let deadline = Deadline::after(proxy.config.timeouts.timeout(None));
     clock.extend(deadline.instant());
     let opened = match request::connect(request.uri()) {
-        Ok(target) => open(&proxy, target, deadline).await,
+        Ok(target) => {
+            flight.of(&target);
+            open(&proxy, target, deadline).await
+        }
         Err(refusal) => Err(refusal),
     };
     match opened {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adit_common::fault::Report;
 use adit_common::headers::{self, strip_hop_by_hop};
 use adit_common::net::socket::Peer;
+use adit_common::target::Target;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,6 +33,7 @@ pub(super) async fn answer(
     let outcome = match scrape {
         Ok(scrape) => {
             clock.extend(scrape.deadline.instant());
+            flight.of(&scrape.target);
             attempt(&proxy, &mut flight, scrape).await
         }
         Err(refusal) => Err(refusal),
@@ -46,9 +48,8 @@ pub(super) async fn answer(
             } = answered;
             strip_hop_by_hop(response.headers_mut());
             let clock = legacy.then_some(clock);
-            response.map(|body| {
-                AnswerBody::relayed(Relayed::new(body, scrape_deadline, flight, clock))
-            })
+            response
+                .map(|body| AnswerBody::relayed(Relayed::new(body, scrape_deadline, flight, clock)))
         }
         Err(refusal) => {
             let response = refusal.answer();
@@ -119,7 +120,9 @@ pub(super) struct InFlight {
     proxy: Arc<Proxy>,
     form: Form,
     started: Instant,
+    target: Option<Target>,
     code: Option<u16>,
+    bytes: u64,
     in_all: Option<OwnedSemaphorePermit>,
     at_client: Option<OwnedSemaphorePermit>,
 }
@@ -131,7 +134,9 @@ impl InFlight {
             proxy,
             form,
             started: Instant::now(),
+            target: None,
             code: None,
+            bytes: 0,
             in_all: None,
             at_client: None,
         }
@@ -161,7 +166,13 @@ impl InFlight {
         self.code = Some(code);
     }
 
-    pub(super) fn bytes(&self, n: usize) {
+    /// Who is meant, for the log.
+    pub(super) fn of(&mut self, target: &Target) {
+        self.target = Some(target.clone());
+    }
+
+    pub(super) fn bytes(&mut self, n: usize) {
+        self.bytes += n as u64;
         self.proxy.metrics.scrape_bytes.inc_by(n as u64);
     }
 
@@ -183,6 +194,14 @@ impl Drop for InFlight {
         let code = three_digits(self.code.unwrap_or(499), &mut text);
         let form = self.form.as_str();
         metrics.scrapes.with_label_values(&[form, code]).inc();
+        tracing::debug!(
+            form,
+            target = self.target.as_ref().map(tracing::field::display),
+            code,
+            bytes = self.bytes,
+            seconds = self.started.elapsed().as_secs_f64(),
+            "scrape"
+        );
     }
 }
 

@@ -146,13 +146,29 @@ mod tests {
         let pi = target().name;
         let report = |fault| Refusal::Reported(Report::new(fault, format!("pi:9100: {fault}")));
         for (refusal, status, says) in [
-            (Refusal::BadRequest("what \"is\" this".into()), 400, "what \"is\" this"),
+            (
+                Refusal::BadRequest("what \"is\" this".into()),
+                400,
+                "what \"is\" this",
+            ),
             (Refusal::Unknown(pi.clone()), 502, "no client for pi"),
-            (Refusal::Away(pi.clone(), Duration::from_secs(42)), 503, "last seen 42s ago"),
+            (
+                Refusal::Away(pi.clone(), Duration::from_secs(42)),
+                503,
+                "last seen 42s ago",
+            ),
             (Refusal::ClientBusy(pi, 128), 429, "128 scrapes"),
             (Refusal::Busy(4096), 429, "4096 scrapes"),
-            (Refusal::CarrierLost(target(), "lost".into()), 502, "went away: lost"),
-            (Refusal::Deadline(target(), Duration::from_millis(2800)), 504, "pi:9100 gave no answer within 2.8s"),
+            (
+                Refusal::CarrierLost(target(), "lost".into()),
+                502,
+                "went away: lost",
+            ),
+            (
+                Refusal::Deadline(target(), Duration::from_millis(2800)),
+                504,
+                "pi:9100 gave no answer within 2.8s",
+            ),
             (Refusal::Draining, 503, "stopping"),
             (report(Fault::NotOffered), 403, "pi:9100"),
             (report(Fault::Unresolved), 502, "pi:9100"),
@@ -171,7 +187,10 @@ mod tests {
             let phrase = response.extensions().get::<ReasonPhrase>().unwrap();
             let phrase = String::from_utf8(phrase.as_bytes().to_vec()).unwrap();
             assert!(phrase.contains(says), "{phrase}");
-            let header = response.headers()[PROXY_STATUS].to_str().unwrap().to_owned();
+            let header = response.headers()[PROXY_STATUS]
+                .to_str()
+                .unwrap()
+                .to_owned();
             assert!(header.starts_with("adit-proxy; error="), "{header}");
             assert!(header.contains(&says.replace('"', "\\\"")), "{header}");
             let retry = response.headers().contains_key(RETRY_AFTER);

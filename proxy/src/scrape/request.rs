@@ -140,12 +140,7 @@ fn rebuild(scheme: Scheme, authority: Authority, rest: PathAndQuery) -> Result<U
         .map_err(|_| bad("the request target is malformed"))
 }
 
-fn scrape(
-    request: Request<Incoming>,
-    uri: Uri,
-    target: Target,
-    rules: &TimeoutRules,
-) -> Scrape {
+fn scrape(request: Request<Incoming>, uri: Uri, target: Target, rules: &TimeoutRules) -> Scrape {
     let (mut head, body) = request.into_parts();
     let timeout = rules.timeout(head.headers.get(SCRAPE_TIMEOUT_HEADER));
     strip_hop_by_hop(&mut head.headers);
@@ -186,7 +181,14 @@ fn without_scheme_parameter(query: &str) -> Option<String> {
 /// Go, and fronts that normalise, write the brackets of an IPv6 address percent-encoded in a path.
 fn decode_brackets(written: &str) -> String {
     let mut decoded = written.to_owned();
-    for (encoded, plain) in [("%5B", "["), ("%5b", "["), ("%5D", "]"), ("%5d", "]"), ("%3A", ":"), ("%3a", ":")] {
+    for (encoded, plain) in [
+        ("%5B", "["),
+        ("%5b", "["),
+        ("%5D", "]"),
+        ("%5d", "]"),
+        ("%3A", ":"),
+        ("%3a", ":"),
+    ] {
         if decoded.contains(encoded) {
             decoded = decoded.replace(encoded, plain);
         }

@@ -27,7 +27,10 @@ pub(crate) fn accept(
     mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let checked = if proxy.stop.draining.is_cancelled() {
-        Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping"))
+        Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the proxy is stopping",
+        ))
     } else {
         check(request.method(), request.headers())
     };
@@ -100,7 +103,11 @@ fn check(method: &Method, headers: &HeaderMap) -> Result<Upgrade, Refused> {
                       Upgrade (a front proxy must pass Upgrade and Connection on, in HTTP/1.1)";
         return Err(Refused::new(S::UPGRADE_REQUIRED, reason).hint(UPGRADE, "websocket"));
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .map(HeaderValue::as_bytes)
+        != Some(b"13")
+    {
         let reason = "only version 13 of WebSocket is spoken";
         let refused = Refused::new(S::UPGRADE_REQUIRED, reason);
         return Err(refused.hint(SEC_WEBSOCKET_VERSION, "13"));
@@ -162,7 +169,10 @@ mod tests {
             ("sec-websocket-version", "13"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
             ("sec-websocket-protocol", "other, adit.h2.v1"),
-            ("adit-instance", "f47ac10b-58cc-4372-a567-0e02b2c3d479;1700000000000"),
+            (
+                "adit-instance",
+                "f47ac10b-58cc-4372-a567-0e02b2c3d479;1700000000000",
+            ),
         ] {
             headers.insert(
                 HeaderName::from_static(name),
@@ -191,7 +201,12 @@ mod tests {
             ("sec-websocket-version", None, 426, "version 13"),
             ("sec-websocket-key", Some("short"), 400, "Sec-WebSocket-Key"),
             ("sec-websocket-protocol", None, 400, "adit.h2.v1"),
-            ("sec-websocket-protocol", Some("adit.h2.v9"), 400, "adit.h2.v1"),
+            (
+                "sec-websocket-protocol",
+                Some("adit.h2.v9"),
+                400,
+                "adit.h2.v1",
+            ),
             ("adit-instance", None, 400, "<uuid>;<start"),
             ("adit-instance", Some("me"), 400, "<uuid>;<start"),
         ] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use adit_common::net::socket::Peer;
 use adit_common::registration::{Instance, Registration};
 use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
+use adit_common::tunnel::tasks::Tasks;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -56,7 +57,12 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
     };
     match first {
         Ok(Ok((registrations, registration))) => {
-            let session = Session::new(instance, Some(sender.clone()), &proxy.limits, ending.clone());
+            let session = Session::new(
+                instance,
+                Some(sender.clone()),
+                &proxy.limits,
+                ending.clone(),
+            );
             drop(sender);
             registered(proxy, &session, registrations, registration, &mut driver).await;
             proxy.registry.release(&session);
@@ -72,10 +78,8 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
             drop(sender);
         }
     }
-    part(proxy, &ending, &mut driver).await;
+    part(proxy, &ending, driver, &tasks).await;
     tasks.end();
-    // The driver holds the last handle on hyper's own task.
-    drop(driver);
     tasks.ended().await;
     proxy.metrics.tunnel_received.inc_by(traffic.received());
     proxy.metrics.tunnel_sent.inc_by(traffic.sent());
@@ -165,7 +169,7 @@ fn note(ending: &Ending, end: RegistrationEnd) {
 
 /// Lets what is under way finish, and our Close frame leave. While the proxy drains that may take
 /// its grace, which whoever waits for us keeps.
-async fn part(proxy: &Arc<Proxy>, ending: &Ending, driver: &mut Driver) {
+async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Driver, tasks: &Tasks) {
     if !matches!(ending.end(), Some(End::Own(_))) {
         return;
     }
@@ -173,8 +177,14 @@ async fn part(proxy: &Arc<Proxy>, ending: &Ending, driver: &mut Driver) {
         true => proxy.config.shutdown_grace,
         false => FAREWELL_TIME,
     };
+    let finished = async {
+        let _ = (&mut driver).await;
+        // It holds the last handle on hyper's own task, which then says goodbye.
+        drop(driver);
+        tasks.ended().await;
+    };
     tokio::select! {
-        _ = driver => {}
+        () = finished => {}
         () = tokio::time::sleep(time) => {}
         () = proxy.stop.now.cancelled() => {}
     }

@@ -36,9 +36,7 @@ pub(super) enum RegistrationEnd {
 
 impl Registrations {
     /// Asks for them: the first stream of a tunnel.
-    pub(super) async fn ask(
-        sender: &mut SendRequest<TunnelBody>,
-    ) -> Result<Self, RegistrationEnd> {
+    pub(super) async fn ask(sender: &mut SendRequest<TunnelBody>) -> Result<Self, RegistrationEnd> {
         let response = sender.send_request(to_client(Method::GET, PATH)).await?;
         if response.status() != StatusCode::OK {
             return Err(RegistrationEnd::Status(response.status()));

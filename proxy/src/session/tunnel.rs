@@ -16,11 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::carrier::TunnelBody;
 
 /// The HTTP/2 connection of a tunnel: polled until it ends, for as long as anything is sent in it.
-pub(super) type Driver = Connection<
-    TokioIo<TunnelStream<TokioIo<hyper::upgrade::Upgraded>>>,
-    TunnelBody,
-    Tasks,
->;
+pub(super) type Driver =
+    Connection<TokioIo<TunnelStream<TokioIo<hyper::upgrade::Upgraded>>>, TunnelBody, Tasks>;
 
 /// A tunnel before anybody knows what its client offers.
 pub(super) struct Tunnel {
