@@ -117,13 +117,13 @@ async fn keep_one(client: Arc<Client>, dialer: Dialer, proxy: ProxyUrl, first: D
                 if draining.is_cancelled() {
                     return;
                 }
-                let again = humantime::format_duration(round(wait));
-                tracing::warn!(reason = %end, retry_in = %again, "tunnel ended");
+                let again = round(wait);
+                tracing::warn!(reason = %end, retry_in = ?again, "tunnel ended");
             }
             Err(why) => {
                 wait = backoff.next_wait();
-                let again = humantime::format_duration(round(wait));
-                tracing::warn!(err = %why, retry_in = %again, "no tunnel");
+                let again = round(wait);
+                tracing::warn!(err = %why, retry_in = ?again, "no tunnel");
             }
         }
     }

@@ -1,0 +1,28 @@
+# The two commands of the README are `make run` and `make test`.
+
+CARGO ?= cargo
+
+.PHONY: help run test audit release fmt
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Scrape a real exporter through a tunnel on this machine, until Ctrl-C
+	@examples/quickstart/run
+
+test: ## Install what the tests need (as root), then check format, lints and everything else
+	@tests/install-peers
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) test --workspace --lib --test e2e --locked
+
+audit: ## Licences, advisories, duplicates, sources (needs cargo-deny and the open network)
+	$(CARGO) deny check
+
+release: ## Both programs as they are shipped, in target/release
+	$(CARGO) build --workspace --bins --release --locked
+	@ls -l target/release/adit-proxy target/release/adit-client
+
+fmt: ## Format everything
+	$(CARGO) fmt --all
