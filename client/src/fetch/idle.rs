@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::upstream::Connection;
 
-/// Kept for one upstream. A Prometheus uses one connection at a time; several scrape at once.
-const MOST_KEPT: usize = 4;
+/// Kept for one upstream. A scraper uses one at a time; a Grafana behind the query side does not.
+const MOST_KEPT: usize = 16;
 /// How long an unused connection is kept: as long as Prometheus keeps its own.
 const KEPT_FOR: Duration = Duration::from_secs(300);
 

@@ -18,11 +18,11 @@ use adit_common::tunnel::settings::MAX_REQUEST_HEAD;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(crate) use self::patience::{Clock, Serving};
 
-use self::patience::Patient;
+use self::patience::{Patient, Place};
 use crate::Proxy;
 use crate::config::{Bound, Roles};
 
@@ -50,7 +50,8 @@ async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
             return;
         };
         let (socket, peer) = next(&listener).await;
-        let connection = connection(Arc::clone(&proxy), roles, socket, peer, permit);
+        let place = Place::take(permit, &proxy.metrics.connections);
+        let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
         let now = proxy.stop.now.clone();
         proxy.stop.tasks.spawn(async move {
             let _ = now.run_until_cancelled_owned(connection).await;
@@ -70,19 +71,11 @@ async fn next(listener: &Listener) -> (Socket, Peer) {
     }
 }
 
-async fn connection(
-    proxy: Arc<Proxy>,
-    roles: Roles,
-    socket: Socket,
-    peer: Peer,
-    _permit: OwnedSemaphorePermit,
-) {
-    proxy.metrics.connections.inc();
-    let _open = OnDrop(|| proxy.metrics.connections.dec());
+async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer, place: Place) {
     let clock = Clock::start(&proxy.limits);
-    let io = TokioIo::new(Patient::new(socket, clock.clone()));
+    let io = TokioIo::new(Patient::new(socket, clock.clone(), place));
     let service = service_fn(|request| {
-        let (proxy, peer) = (Arc::clone(&proxy), peer.clone());
+        let proxy = Arc::clone(&proxy);
         let clock = clock.clone();
         async move { dispatch::dispatch(proxy, roles, peer, clock, request).await }
     });
@@ -119,12 +112,4 @@ fn cause(error: &hyper::Error) -> String {
         cause = next;
     }
     text
-}
-
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }

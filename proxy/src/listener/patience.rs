@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_common::net::socket::Socket;
+use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Limits;
@@ -123,19 +125,45 @@ impl Drop for Serving {
     }
 }
 
+/// A connection's place among those we hold: a permit, and its count.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: IntGauge,
+}
+
+impl Place {
+    pub(crate) fn take(permit: OwnedSemaphorePermit, open: &IntGauge) -> Self {
+        open.inc();
+        Self {
+            _permit: permit,
+            open: open.clone(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
 /// A socket that fails with `TimedOut` when its connection's phase has taken too long.
 pub(crate) struct Patient {
     inner: Socket,
     clock: Clock,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Given back with the socket, whoever has it by then.
+    _place: Place,
 }
 
 impl Patient {
-    pub(crate) fn new(inner: Socket, clock: Clock) -> Self {
+    pub(crate) fn new(inner: Socket, clock: Clock, place: Place) -> Self {
         Self {
             inner,
             clock,
             timer: None,
+            _place: place,
         }
     }
 
@@ -240,14 +268,17 @@ impl AsyncWrite for Patient {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     fn patient() -> (Patient, UnixStream, Clock) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let clock = Clock::start(&Limits::default());
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let place = Place::take(permit, &IntGauge::new("open", "open").unwrap());
         (
-            Patient::new(Socket::Unix(ours), clock.clone()),
+            Patient::new(Socket::Unix(ours), clock.clone(), place),
             theirs,
             clock,
         )

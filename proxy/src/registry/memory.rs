@@ -25,6 +25,8 @@ pub(crate) struct Registry {
 struct Tables {
     /// The newest session last; never empty.
     here: HashMap<Name, Vec<Arc<Session>>>,
+    /// The names of each session, by its id: leaving costs as much as it had, not as all have.
+    names: HashMap<u64, Vec<Name>>,
     away: HashMap<Name, Instant>,
 }
 
@@ -101,10 +103,10 @@ impl Registry {
             }
         }
         for old in &evicted {
-            tables.remove(old.id());
+            tables.remove(old.id(), &[]);
         }
         // A changed registration: what is no longer offered leaves, the rest keeps its place.
-        tables.remove_except(session.id(), names);
+        tables.remove(session.id(), names);
         for name in names {
             tables.away.remove(name);
             let held = tables.here.entry(name.clone()).or_default();
@@ -112,12 +114,13 @@ impl Registry {
                 held.push(Arc::clone(session));
             }
         }
+        tables.names.insert(session.id(), names.to_vec());
         Ok(evicted)
     }
 
     /// Takes every name from a session that ended. Again does nothing.
     pub(crate) fn release(&self, session: &Session) {
-        self.write().remove(session.id());
+        self.write().remove(session.id(), &[]);
     }
 
     /// Forgets what has been away for long.
@@ -151,33 +154,31 @@ impl Registry {
 }
 
 impl Tables {
-    fn remove(&mut self, id: u64) {
-        self.remove_except(id, &[]);
+    /// Takes all names but `keep` from a session.
+    fn remove(&mut self, id: u64, keep: &[Name]) {
+        let now = Instant::now();
+        for name in self.names.remove(&id).unwrap_or_default() {
+            if keep.contains(&name) {
+                continue;
+            }
+            if let Some(held) = self.here.get_mut(&name) {
+                held.retain(|session| session.id() != id);
+                if held.is_empty() {
+                    self.here.remove(&name);
+                    self.leave(name, now);
+                }
+            }
+        }
     }
 
-    fn remove_except(&mut self, id: u64, keep: &[Name]) {
-        let mut left = Vec::new();
-        self.here.retain(|name, held| {
-            if keep.contains(name) {
-                return true;
-            }
-            let before = held.len();
-            held.retain(|session| session.id() != id);
-            if held.is_empty() && before > 0 {
-                left.push(name.clone());
-            }
-            !held.is_empty()
-        });
-        let now = Instant::now();
-        for name in left {
-            if self.away.len() >= MOST_AWAY
-                && let Some(oldest) = self.away.iter().min_by_key(|(_, since)| **since)
-            {
-                let oldest = oldest.0.clone();
-                self.away.remove(&oldest);
-            }
-            self.away.insert(name, now);
+    fn leave(&mut self, name: Name, now: Instant) {
+        if self.away.len() >= MOST_AWAY
+            && let Some((oldest, _)) = self.away.iter().min_by_key(|(_, since)| **since)
+        {
+            let oldest = oldest.clone();
+            self.away.remove(&oldest);
         }
+        self.away.insert(name, now);
     }
 }
 
