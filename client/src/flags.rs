@@ -43,7 +43,7 @@ pub struct Flags {
     #[arg(long = "tls.server-name", value_name = "NAME", help_heading = PROXIES)]
     tls_server_name: Option<String>,
 
-    /// A ping goes out after so long without a byte from a proxy
+    /// A ping goes out after so long without a byte from a proxy, or to it
     #[arg(long = "tunnel.ping-interval", value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration, help_heading = PROXIES)]
     tunnel_ping_interval: Duration,
 

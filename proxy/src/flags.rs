@@ -53,7 +53,7 @@ pub struct Flags {
     #[arg(long = "scrape.timeout-offset", value_name = "DURATION", default_value = "200ms", value_parser = humantime::parse_duration, help_heading = SCRAPES)]
     scrape_timeout_offset: Duration,
 
-    /// A ping goes out after so long without a byte from a client
+    /// A ping goes out after so long without a byte from a client, or to it
     #[arg(long = "tunnel.ping-interval", value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = TUNNELS)]
     tunnel_ping_interval: Duration,
 

@@ -34,3 +34,8 @@ pub const SUBPROTOCOL: &str = "adit.h2.v1";
 
 /// Where clients dial, below the proxy's route prefix.
 pub const PATH: &str = "/tunnel";
+
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
+mod stream_tests;

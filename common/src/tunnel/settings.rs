@@ -1,7 +1,7 @@
 //! Every number of the tunnel's WebSocket and of its two HTTP/2 ends, with its reason.
 //!
 //! The libraries' defaults are made for short connections to strangers and end or wedge a
-//! long-lived tunnel in eight known ways; `rows.rs` reproduces each with the defaults and shows it
+//! long-lived tunnel in eight known ways; `rows` reproduces each with the defaults and shows it
 //! gone with these. Letters name the rows.
 
 use std::time::Duration;

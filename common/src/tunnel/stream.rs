@@ -45,7 +45,7 @@ pub struct TunnelStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
     /// Over a socket whose upgrade is done. `leftover` are bytes that arrived with the upgrade's
-    /// last one.
+    /// last one; hyper's `Upgraded` gives them itself.
     pub async fn new(
         socket: S,
         role: Role,
@@ -72,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
     /// For an operation that is pending: looks at the clock, and leaves a waker with it.
     fn poll_pending<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
-            match self.watchdog.poll(cx, self.traffic.received()) {
+            let (received, sent) = (self.traffic.received(), self.traffic.sent());
+            match self.watchdog.poll(cx, received, sent) {
                 Verdict::Wait => break,
                 Verdict::Ping => self.ping(cx)?,
                 Verdict::Dead => {

@@ -3,6 +3,9 @@
 //! hyper's keep-alive counts only the answer to its own ping, so that a busy slow link dies of
 //! it, and it cannot fire while a GOAWAY waits to be written, so that a black-holed tunnel with
 //! unsent data never dies (`rows` a and h). A clock beside the socket has neither fault.
+//!
+//! An end that only receives pings as well: the other would hear nothing from it, since the
+//! answer to its own ping waits behind all it sends (`rows` h).
 
 use std::pin::Pin;
 use std::task::Context;
@@ -13,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a tunnel may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Liveness {
-    /// A ping goes out after so long without a byte received. Default 15 s: below every idle
-    /// timeout of the front proxies we know (30 s and up).
+    /// A ping goes out after so long without a byte received, or without one sent. Default 15 s:
+    /// below every idle timeout of the front proxies we know (30 s and up).
     pub ping_interval: Duration,
     /// The tunnel ends after so long without a byte received. Default 45 s: three pings.
     pub dead_after: Duration,
@@ -71,7 +74,7 @@ impl Liveness {
 pub enum Verdict {
     /// Nothing to do; the task wakes when there is.
     Wait,
-    /// Silent for long: send a ping.
+    /// Silent for long, one way or the other: send a ping.
     Ping,
     /// Silent for too long: end the tunnel.
     Dead,
@@ -81,9 +84,12 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Watchdog {
     liveness: Liveness,
-    /// Bytes received when it was last looked at.
-    seen: u64,
+    /// Bytes received when it was last looked at, and since when.
+    received: u64,
     heard: Instant,
+    /// The same for bytes sent.
+    sent: u64,
+    spoke: Instant,
     pinged: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -94,8 +100,10 @@ impl Watchdog {
         let now = Instant::now();
         Self {
             liveness,
-            seen: 0,
+            received: 0,
             heard: now,
+            sent: 0,
+            spoke: now,
             pinged: now,
             timer: Box::pin(sleep_until(now + liveness.ping_interval)),
         }
@@ -106,12 +114,16 @@ impl Watchdog {
         self.liveness.dead_after
     }
 
-    /// Says what to do, given the bytes received so far. Called where an operation is pending, so
-    /// that the task has a waker with the timer whatever it waits for.
-    pub fn poll(&mut self, cx: &mut Context<'_>, received: u64) -> Verdict {
-        if received != self.seen {
-            self.seen = received;
+    /// Says what to do, given the bytes received and sent so far. Called where an operation is
+    /// pending, so that the task has a waker with the timer whatever it waits for.
+    pub fn poll(&mut self, cx: &mut Context<'_>, received: u64, sent: u64) -> Verdict {
+        if received != self.received {
+            self.received = received;
             self.heard = Instant::now();
+        }
+        if sent != self.sent {
+            self.sent = sent;
+            self.spoke = Instant::now();
         }
         // The timer is not moved at every byte, only when it fires early: a busy tunnel resets it
         // four times a minute.
@@ -121,7 +133,8 @@ impl Watchdog {
             if now >= dead {
                 return Verdict::Dead;
             }
-            let ping = self.heard.max(self.pinged) + self.liveness.ping_interval;
+            let silent = self.heard.min(self.spoke);
+            let ping = silent.max(self.pinged) + self.liveness.ping_interval;
             if now >= ping {
                 self.pinged = now;
                 let next = (now + self.liveness.ping_interval).min(dead);
@@ -135,8 +148,8 @@ impl Watchdog {
 
     /// As [`Self::poll`], as a future for tests.
     #[cfg(test)]
-    async fn next(&mut self, received: impl Fn() -> u64) -> Verdict {
-        std::future::poll_fn(|cx| match self.poll(cx, received()) {
+    async fn next(&mut self, received: u64, sent: u64) -> Verdict {
+        std::future::poll_fn(|cx| match self.poll(cx, received, sent) {
             Verdict::Wait => std::task::Poll::Pending,
             verdict => std::task::Poll::Ready(verdict),
         })
@@ -146,8 +159,6 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     fn seconds(n: u64) -> Duration {
@@ -163,7 +174,7 @@ mod tests {
             (Verdict::Ping, 30),
             (Verdict::Dead, 45),
         ] {
-            assert_eq!(watchdog.next(|| 0).await, verdict);
+            assert_eq!(watchdog.next(0, 0).await, verdict);
             assert_eq!(start.elapsed().as_secs(), at);
         }
     }
@@ -172,16 +183,29 @@ mod tests {
     async fn any_byte_puts_the_end_off() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(Liveness::default());
-        let received = Cell::new(0);
-        for round in 1..=20u64 {
-            assert_eq!(watchdog.next(|| received.get()).await, Verdict::Ping);
-            // The answer arrives: one byte.
-            received.set(round);
+        // Each ping is answered: one byte.
+        for round in 0..20 {
+            assert_eq!(watchdog.next(round, round).await, Verdict::Ping);
         }
         assert!(start.elapsed() >= seconds(300));
-        assert_eq!(watchdog.next(|| 20).await, Verdict::Ping);
-        assert_eq!(watchdog.next(|| 20).await, Verdict::Ping);
-        assert_eq!(watchdog.next(|| 20).await, Verdict::Dead);
+        assert_eq!(watchdog.next(20, 20).await, Verdict::Ping);
+        assert_eq!(watchdog.next(20, 21).await, Verdict::Ping);
+        assert_eq!(watchdog.next(20, 22).await, Verdict::Dead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_listens_pings_too() {
+        let start = Instant::now();
+        let mut watchdog = Watchdog::new(Liveness::default());
+        let mut pings = Vec::new();
+        for second in 1..=60 {
+            let tick = tokio::time::timeout(seconds(1), watchdog.next(second, pings.len() as u64));
+            if let Ok(verdict) = tick.await {
+                assert_eq!(verdict, Verdict::Ping);
+                pings.push(start.elapsed().as_secs());
+            }
+        }
+        assert_eq!(pings, [15, 30, 45, 60]);
     }
 
     #[test]

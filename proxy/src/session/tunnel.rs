@@ -36,7 +36,6 @@ impl Tunnel {
         let stream = TunnelStream::new(
             TokioIo::new(upgraded),
             Role::Server,
-            // hyper replays what it had read beyond the head.
             Vec::new(),
             liveness,
             Arc::clone(&traffic),
