@@ -184,7 +184,7 @@ proptest! {
         let (got_up, got_down) = runtime.block_on(async {
             let (client, proxy) = duplex(8);
             let (client, _) = tunnel(client, Role::Client, Vec::new()).await;
-            let (proxy, _) = tunnel(proxy, Role::Server).await;
+            let (proxy, _) = tunnel(proxy, Role::Server, Vec::new()).await;
             let (client_read, client_write) = split(client);
             let (proxy_read, proxy_write) = split(proxy);
             let all = async {
@@ -363,7 +363,7 @@ async fn a_silent_peer_ends_it_at_a_blocked_shutdown() {
 async fn a_ping_leaves_though_http2_flushes_nothing() {
     let (ours, theirs) = duplex(1024);
     // As TLS does, this socket keeps what is written until a flush.
-    let (mut tunnel, _) = tunnel(BufStream::new(ours), Role::Client).await;
+    let (mut tunnel, _) = tunnel(BufStream::new(ours), Role::Client, Vec::new()).await;
     tokio::spawn(async move { tunnel.read(&mut [0]).await });
     let mut peer = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
     assert_eq!(wait(&mut peer).await, Message::Ping(Bytes::new()));
