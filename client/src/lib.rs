@@ -1,7 +1,8 @@
 //! The inner end of Adit, beside the targets.
 //!
 //! [`connect`] dials every proxy and keeps a tunnel to each; [`session`] answers what comes in by
-//! one; [`policy`] says whether a target is offered and where it really is; [`fetch`] asks it.
+//! one; [`policy`] says whether a target is offered; [`fetch`] asks what is behind it, by a
+//! connection of [`upstream`].
 //! [`admin`] has our own pages.
 //!
 //! [`run`] is the whole program less its flags and signals: tests and examples run it as it is.
@@ -14,9 +15,11 @@ pub(crate) mod connect;
 
 pub(crate) mod session;
 
-pub mod policy;
+pub(crate) mod policy;
 
 pub(crate) mod fetch;
+
+pub(crate) mod upstream;
 
 pub(crate) mod admin;
 

@@ -2,23 +2,21 @@
 //! and whoever scrapes through it reach what is written here and nothing else.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use adit_common::fault::{Fault, Report};
 use adit_common::name::Name;
 use adit_common::net::tls::{ClientTls, Connector, TlsError};
 use adit_common::registration::{Offered, Registration};
-use adit_common::target::{Scheme, Target};
+use adit_common::target::Target;
 use adit_common::telemetry::version;
-use http::HeaderValue;
 
-use crate::config::{Config, TargetConfig, UpstreamUrl};
-use crate::fetch::Idle;
+use crate::config::{Config, UpstreamUrl};
+use crate::upstream::Upstream;
 
 /// What a client offers.
 #[derive(Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     registration: Registration,
     targets: HashMap<Target, Upstream>,
     /// Every port of these names, at localhost.
@@ -36,49 +34,12 @@ struct AnyPort {
 /// Ports with connections kept for reuse under `--allow-any-port`; further ones work without.
 const MOST_PORTS: usize = 1024;
 
-/// Where a target really is. Clones share the connections kept for reuse.
-#[derive(Debug, Clone)]
-pub struct Upstream(Arc<Place>);
-
-/// All that is known of an upstream.
-#[derive(Debug)]
-pub struct Place {
-    /// What is dialled.
-    pub address: Address,
-    /// How it is spoken to; nothing: as the scrape says.
-    pub scheme: Option<Scheme>,
-    /// Put before every path; empty, or with a slash in front and none behind.
-    pub prefix: String,
-    /// The `Host` it is sent; nothing: what the scraper wrote.
-    pub host: Option<HeaderValue>,
-    /// For TLS with it.
-    pub connector: Connector,
-    pub(crate) idle: Idle,
-}
-
-/// What is dialled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// All addresses of a name, or an IP address.
-    Tcp(Target),
-    /// A socket in the file system.
-    Unix(PathBuf),
-}
-
-impl std::ops::Deref for Upstream {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &self.0
-    }
-}
-
 impl Offer {
     /// What `config` offers, with its certificates read.
     ///
     /// # Errors
     /// Whose TLS settings cannot be used, and why.
-    pub fn new(config: &Config) -> Result<Self, (String, TlsError)> {
+    pub(crate) fn new(config: &Config) -> Result<Self, (String, TlsError)> {
         let plain = ClientTls::default();
         // Built once: reading the system's roots takes milliseconds.
         let default = plain.build().map_err(|error| ("tls".to_owned(), error))?;
@@ -91,7 +52,7 @@ impl Offer {
                     .build()
                     .map_err(|error| (format!("target {}: tls", target.target), error))?,
             };
-            targets.insert(target.target.clone(), Upstream::new(target, connector));
+            targets.insert(target.target.clone(), Upstream::of(target, connector));
         }
         Ok(Self {
             registration: registration(config),
@@ -105,7 +66,7 @@ impl Offer {
     }
 
     /// What the proxy is told.
-    pub fn registration(&self) -> &Registration {
+    pub(crate) fn registration(&self) -> &Registration {
         &self.registration
     }
 
@@ -113,7 +74,7 @@ impl Offer {
     ///
     /// # Errors
     /// [`Fault::NotOffered`], naming the target.
-    pub fn admit(&self, target: &Target) -> Result<Upstream, Report> {
+    pub(crate) fn admit(&self, target: &Target) -> Result<Upstream, Report> {
         if let Some(upstream) = self.targets.get(target) {
             return Ok(upstream.clone());
         }
@@ -136,65 +97,11 @@ impl AnyPort {
         if let Some(upstream) = known.get(&port) {
             return upstream.clone();
         }
-        let upstream = Upstream(Arc::new(Place {
-            address: Address::Tcp(localhost(port)),
-            scheme: None,
-            prefix: String::new(),
-            host: None,
-            connector: self.connector.clone(),
-            idle: Idle::default(),
-        }));
+        let upstream = Upstream::localhost(port, self.connector.clone());
         if known.len() < MOST_PORTS {
             known.insert(port, upstream.clone());
         }
         upstream
-    }
-}
-
-impl Upstream {
-    fn new(config: &TargetConfig, connector: Connector) -> Self {
-        let (address, scheme, prefix, own_host) = match &config.url {
-            None => (
-                Address::Tcp(localhost(config.target.port)),
-                None,
-                String::new(),
-                None,
-            ),
-            Some(UpstreamUrl::Unix(path)) => (
-                Address::Unix(path.clone()),
-                Some(Scheme::Http),
-                String::new(),
-                None,
-            ),
-            Some(UpstreamUrl::Http {
-                scheme,
-                authority,
-                address,
-                prefix,
-            }) => (
-                Address::Tcp(address.clone()),
-                Some(*scheme),
-                prefix.clone(),
-                // An authority that was parsed is always a value.
-                HeaderValue::from_str(authority.as_str()).ok(),
-            ),
-        };
-        Self(Arc::new(Place {
-            address,
-            scheme,
-            prefix,
-            host: config.host.clone().or(own_host),
-            connector,
-            idle: Idle::default(),
-        }))
-    }
-}
-
-fn localhost(port: u16) -> Target {
-    Target {
-        // A literal that is a name.
-        name: Name::parse("localhost").expect("localhost is a name"),
-        port,
     }
 }
 
@@ -224,6 +131,7 @@ fn registration(config: &Config) -> Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Address;
 
     fn offer(args: &[&str]) -> Offer {
         let proxy = ["--proxy-url=http://proxy"];

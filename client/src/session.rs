@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adit_common::registration::{ACCEPTED_PATH, PATH, Registration};
-use adit_common::tunnel::coalesce::Coalesced;
 use adit_common::tunnel::goodbye::{End, Ending};
 use adit_common::tunnel::settings;
 use adit_common::tunnel::stream::TunnelStream;
@@ -24,7 +23,7 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::Client;
-use crate::fetch::{self, Fetched};
+use crate::fetch::{self, Answer};
 
 /// Serves until the tunnel ends, and says why it did. Everything in it ends with it.
 pub(crate) async fn serve(
@@ -44,7 +43,10 @@ pub(crate) async fn serve(
         let (gauge, proxy) = (gauge.clone(), Arc::clone(&proxy));
         async move {
             let answer = match request.uri().authority() {
-                Some(_) => fetch::fetch(client, tasks, request).await,
+                Some(_) => {
+                    let answer = fetch::fetch(client, tasks, request).await;
+                    answer.map(|answer| ClientBody::Answer { answer })
+                }
                 None => ours(&client, &proxy, &accepted, &gauge, &request),
             };
             Ok::<_, Infallible>(answer)
@@ -114,6 +116,9 @@ fn ours(
     }
 }
 
+/// Why a body broke off: the stream is reset for it.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
 pin_project! {
     /// What we answer with.
     #[project = ClientBodyProjection]
@@ -122,8 +127,8 @@ pin_project! {
         Empty,
         /// Our registration.
         Offering { #[pin] offered: Offering },
-        /// What a target answered.
-        Fetched { #[pin] fetched: Coalesced<Fetched> },
+        /// What a target answered, or why none did.
+        Answer { #[pin] answer: Answer },
     }
 }
 
@@ -144,19 +149,19 @@ impl Offering {
 
 impl Body for ClientBody {
     type Data = Bytes;
-    type Error = fetch::BrokeOff;
+    type Error = Broken;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, fetch::BrokeOff>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.project() {
             ClientBodyProjection::Empty => Poll::Ready(None),
             ClientBodyProjection::Offering { mut offered } => match offered.line.take() {
                 Some(line) => Poll::Ready(Some(Ok(Frame::data(line)))),
                 None => offered.going.as_mut().poll(cx).map(|()| None),
             },
-            ClientBodyProjection::Fetched { fetched } => fetched.poll_frame(cx),
+            ClientBodyProjection::Answer { answer } => answer.poll_frame(cx),
         }
     }
 
@@ -164,7 +169,7 @@ impl Body for ClientBody {
         match self {
             Self::Empty => true,
             Self::Offering { .. } => false,
-            Self::Fetched { fetched } => fetched.is_end_stream(),
+            Self::Answer { answer } => answer.is_end_stream(),
         }
     }
 
@@ -172,7 +177,7 @@ impl Body for ClientBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Offering { .. } => SizeHint::default(),
-            Self::Fetched { fetched } => fetched.size_hint(),
+            Self::Answer { answer } => answer.size_hint(),
         }
     }
 }

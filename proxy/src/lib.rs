@@ -10,7 +10,7 @@ pub mod config;
 pub mod flags;
 pub mod metrics;
 
-pub(crate) mod body;
+pub(crate) mod clock;
 pub(crate) mod listener;
 
 pub(crate) mod scrape;

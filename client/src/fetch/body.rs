@@ -3,13 +3,26 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use adit_common::target::Scheme;
+use adit_common::tunnel::coalesce::Coalesced;
 use bytes::Bytes;
+use http_body_util::{Either, Empty};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::InFlight;
-use super::exchange::Ended;
-use super::upstream::Connection;
+use super::flight::InFlight;
+use crate::upstream::{Connection, Upstream};
+
+/// What we answer with: a target's body, or nothing where all is in the head.
+pub(crate) type Answer = Either<Empty<Bytes>, Coalesced<Fetched>>;
+
+/// A connection that is in use, and where it goes when its answer has ended well.
+#[derive(Debug)]
+pub(super) struct Return {
+    pub(super) upstream: Upstream,
+    pub(super) scheme: Scheme,
+    pub(super) connection: Connection,
+}
 
 /// Why a body broke off: its stream in the tunnel is reset for it, and the scraper cut off.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +41,7 @@ pub(crate) enum BrokeOff {
 pub(crate) struct Fetched {
     inner: Incoming,
     deadline: Pin<Box<Sleep>>,
-    connection: Option<Connection>,
-    ended: Ended,
+    way_back: Option<Return>,
     whole: bool,
     flight: InFlight,
 }
@@ -38,15 +50,13 @@ impl Fetched {
     pub(super) fn new(
         inner: Incoming,
         deadline: Instant,
-        connection: Connection,
-        ended: Ended,
+        way_back: Return,
         flight: InFlight,
     ) -> Self {
         Self {
             inner,
             deadline: Box::pin(sleep_until(deadline)),
-            connection: Some(connection),
-            ended,
+            way_back: Some(way_back),
             whole: false,
             flight,
         }
@@ -57,9 +67,14 @@ impl Drop for Fetched {
     fn drop(&mut self) {
         // A body of known length is at its end before anybody asks for what follows.
         if (self.whole || self.inner.is_end_stream())
-            && let Some(connection) = self.connection.take()
+            && let Some(way_back) = self.way_back.take()
         {
-            self.ended.well(connection);
+            let Return {
+                upstream,
+                scheme,
+                connection,
+            } = way_back;
+            upstream.keep(scheme, connection);
         }
     }
 }

@@ -13,13 +13,11 @@ use http_body_util::{Either, Empty};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use super::InFlight;
-use super::body::Fetched;
+use super::body::{Answer, Fetched, Return};
+use super::flight::InFlight;
 use super::request::{Head, scheme};
-use super::upstream::{Connection, UpstreamBody, open};
 use crate::Client;
-use crate::policy::Upstream;
-use crate::session::ClientBody;
+use crate::upstream::{Connection, Upstream, UpstreamBody};
 
 /// Asks the target and waits for the head of its answer; the body is streamed behind it.
 pub(super) async fn exchange(
@@ -27,7 +25,7 @@ pub(super) async fn exchange(
     request: Request<Incoming>,
     deadline: Deadline,
     flight: InFlight,
-) -> Result<Response<ClientBody>, Report> {
+) -> Result<Response<Answer>, Report> {
     let asked = request.uri().scheme_str().and_then(Scheme::parse);
     let target = super::target(&request, asked)?;
     let upstream = client.offer.admit(&target)?;
@@ -67,26 +65,15 @@ pub(super) async fn exchange(
         .with_label_values(&[code.as_str()])
         .inc();
     strip_hop_by_hop(response.headers_mut());
-    let ended = Ended { upstream, scheme };
+    let way_back = Return {
+        upstream,
+        scheme,
+        connection,
+    };
     Ok(response.map(|body| {
-        let fetched = Fetched::new(body, deadline.instant(), connection, ended, flight);
-        ClientBody::Fetched {
-            fetched: Coalesced::new(fetched),
-        }
+        let fetched = Fetched::new(body, deadline.instant(), way_back, flight);
+        Either::Right(Coalesced::new(fetched))
     }))
-}
-
-/// Where a connection goes when its answer has ended well.
-#[derive(Debug)]
-pub(super) struct Ended {
-    upstream: Upstream,
-    scheme: Scheme,
-}
-
-impl Ended {
-    pub(super) fn well(&self, connection: Connection) {
-        self.upstream.idle.put(self.scheme, connection);
-    }
 }
 
 struct Asking<'a> {
@@ -105,7 +92,7 @@ impl Asking<'_> {
         head: Head,
         body: UpstreamBody,
     ) -> Result<(Response<Incoming>, Connection), Report> {
-        let Some(kept) = self.upstream.idle.take(self.scheme) else {
+        let Some(kept) = self.upstream.kept(self.scheme) else {
             return self.ask_anew(head, body).await;
         };
         let has_body = matches!(body, Either::Right(_));
@@ -139,7 +126,8 @@ impl Asking<'_> {
         body: UpstreamBody,
     ) -> Result<(Response<Incoming>, Connection), Report> {
         self.client.metrics.upstream_dials.inc();
-        let connection = open(self.upstream, self.scheme, self.target, self.deadline).await?;
+        let opening = self.upstream.open(self.scheme, self.target, self.deadline);
+        let connection = opening.await?;
         match self.send(connection, head.with(body)).await {
             Ok(answered) => Ok(answered),
             Err(Failed::Sent(error)) => Err(failed(self.target, &error)),

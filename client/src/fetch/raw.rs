@@ -9,13 +9,13 @@ use adit_common::net::socket::Socket;
 use adit_common::tunnel::relay::relay;
 use adit_common::tunnel::tasks::Tasks;
 use http::{Request, Response};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::upstream::dial_upstream;
+use super::body::Answer;
 use crate::Client;
-use crate::session::ClientBody;
 
 /// Without a byte either way for so long it is forgotten by whoever opened it: Prometheus closes
 /// idle connections to targets after five minutes.
@@ -28,14 +28,14 @@ pub(super) async fn connect(
     tasks: Tasks,
     mut request: Request<Incoming>,
     deadline: Deadline,
-) -> Result<Response<ClientBody>, Report> {
+) -> Result<Response<Answer>, Report> {
     let target = super::target(&request, None)?;
     let upstream = client.offer.admit(&target)?;
     client.metrics.upstream_dials.inc();
-    let socket = dial_upstream(&upstream, deadline.instant()).await?;
+    let socket = upstream.dial(deadline.instant()).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     tasks.spawn(carry(Arc::clone(client), socket, upgrade));
-    Ok(Response::new(ClientBody::Empty))
+    Ok(Response::new(Either::Left(Empty::new())))
 }
 
 async fn carry(client: Arc<Client>, socket: Socket, upgrade: OnUpgrade) {

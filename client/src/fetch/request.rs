@@ -5,7 +5,7 @@ use adit_common::target::Scheme;
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Method, Uri, Version};
 
-use crate::policy::Upstream;
+use crate::upstream::Upstream;
 
 /// The head of a request to a target; may be sent twice, when a kept connection fails.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::race::{NO_ANSWER, in_turn, race};
+pub use super::race::DialFailure;
+
+use super::race::{NO_ANSWER, in_turn, kind_of, race};
 use super::socket;
 
 /// A Unix socket has no queue to wait in: the kernel refuses when the backlog is full.
@@ -22,19 +24,6 @@ pub struct DialError {
     target: String,
     reason: String,
     kind: DialFailure,
-}
-
-/// What a [`DialError`] comes down to, where the addresses of a name failed in different ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialFailure {
-    /// The name could not be resolved, in time or at all.
-    Dns,
-    /// Somebody said no, and nobody was still being waited for.
-    Refused,
-    /// The deadline came, or the kernel's own patience ended, before some address had answered.
-    TimedOut,
-    /// No route, no permission, no such socket file.
-    Unreachable,
 }
 
 impl DialError {
@@ -134,14 +123,6 @@ fn not_itself(stream: TcpStream) -> io::Result<TcpStream> {
     match stream.local_addr()? == stream.peer_addr()? {
         true => Err(io::ErrorKind::ConnectionRefused.into()),
         false => Ok(stream),
-    }
-}
-
-pub(super) fn kind_of(error: &io::Error) -> DialFailure {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => DialFailure::Refused,
-        io::ErrorKind::TimedOut => DialFailure::TimedOut,
-        _ => DialFailure::Unreachable,
     }
 }
 

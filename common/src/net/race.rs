@@ -7,14 +7,25 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use super::dial::{DialFailure, kind_of};
-
 /// RFC 8305's "Connection Attempt Delay" at its recommended value.
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Staggered, sixteen are all under way within four seconds; a name with more is a load balancer's,
 /// and any of its addresses will do.
 const MAX_ADDRESSES: usize = 16;
+
+/// What a failed dial comes down to, where the addresses of a name failed in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialFailure {
+    /// The name could not be resolved, in time or at all.
+    Dns,
+    /// Somebody said no, and nobody was still being waited for.
+    Refused,
+    /// The deadline came, or the kernel's own patience ended, before some address had answered.
+    TimedOut,
+    /// No route, no permission, no such socket file.
+    Unreachable,
+}
 
 pub(super) const NO_ANSWER: &str = "no answer in time";
 
@@ -109,6 +120,14 @@ fn failure(
         .find(|kind| kinds.contains(kind))
         .unwrap_or(DialFailure::Unreachable);
     (kind, reasons.join("; "))
+}
+
+pub(super) fn kind_of(error: &io::Error) -> DialFailure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialFailure::Refused,
+        io::ErrorKind::TimedOut => DialFailure::TimedOut,
+        _ => DialFailure::Unreachable,
+    }
 }
 
 #[cfg(test)]

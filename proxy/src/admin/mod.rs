@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use adit_common::telemetry::{EXPOSITION_TYPE, exposition};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -22,14 +23,13 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::Proxy;
-use crate::body::AnswerBody;
 
 /// Answers a request for `path`, which is below the route prefix already.
 pub(crate) async fn page(
     proxy: &Arc<Proxy>,
     path: &str,
     mut request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<Body> {
     let query = request.uri().query().map(str::to_owned);
     let below = match query {
         Some(query) => format!("{path}?{query}"),
@@ -39,7 +39,7 @@ pub(crate) async fn page(
     *request.uri_mut() = below.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let response = router(Arc::clone(proxy)).call(request).await;
     match response {
-        Ok(response) => response.map(AnswerBody::page),
+        Ok(response) => response,
         Err(never) => match never {},
     }
 }

@@ -7,12 +7,13 @@ use adit_common::net::socket::Peer;
 use adit_common::tunnel;
 use http::header::HOST;
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::answer::AnswerBody;
 use crate::Proxy;
-use crate::body::AnswerBody;
+use crate::clock::Clock;
 use crate::config::Roles;
-use crate::listener::Clock;
 use crate::{admin, scrape, session};
 
 /// Answers one request. `GET http://pi/metrics` is a scrape and `GET /metrics` our own page: the
@@ -26,7 +27,7 @@ pub(super) async fn dispatch(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
     let answer = match check_host(&request) {
-        Err(reason) => scrape::bad_request(reason),
+        Err(reason) => scrape::bad_request(reason).map(AnswerBody::from),
         Ok(()) => answer(proxy, roles, peer, clock, request).await,
     };
     Ok(answer.map(|body| body.serving(serving)))
@@ -42,29 +43,38 @@ async fn answer(
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return match roles.scrape {
-            true => scrape::connect(proxy, peer, clock, request).await,
+            true => scrape::connect(proxy, peer, clock, request)
+                .await
+                .map(AnswerBody::from),
             false => not_here(),
         };
     }
     if uri.scheme().is_some() {
         return match roles.scrape {
-            true => scrape::absolute(proxy, peer, clock, request).await,
+            true => scrape::absolute(proxy, peer, clock, request)
+                .await
+                .map(AnswerBody::from),
             false => not_here(),
         };
     }
     if uri.authority().is_some() {
-        return scrape::bad_request("the request target is neither a URI nor a path");
+        let reason = "the request target is neither a URI nor a path";
+        return scrape::bad_request(reason).map(AnswerBody::from);
     }
     let Some(path) = below(&proxy.config.route_prefix, uri.path()) else {
         return not_here();
     };
     if roles.tunnel && path == tunnel::PATH {
-        session::accept(&proxy, peer, clock, request)
+        session::accept(&proxy, peer, clock, request).map(AnswerBody::from)
     } else if roles.scrape && path.starts_with(scrape::PATH_STYLE) {
-        scrape::path_style(proxy, peer, clock, request).await
+        scrape::path_style(proxy, peer, clock, request)
+            .await
+            .map(AnswerBody::from)
     } else if roles.web {
         let path = path.to_owned();
-        admin::page(&proxy, &path, request).await
+        admin::page(&proxy, &path, request)
+            .await
+            .map(AnswerBody::from)
     } else {
         not_here()
     }
@@ -89,7 +99,7 @@ fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
 }
 
 fn not_here() -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::text("404 page not found\n"));
+    let mut response = Response::new(AnswerBody::from(Full::from("404 page not found\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }

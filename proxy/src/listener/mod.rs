@@ -4,10 +4,13 @@
 //!    task of its own, so that one slow peer stalls nobody.
 //! 2. [`patience`] sits below HTTP and says how long each phase of a connection may take.
 //! 3. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
-//!    holds it against the roles of the address.
+//!    holds it against the roles of the address. [`answer`] is what comes back, of one type.
+
+mod patience;
 
 mod dispatch;
-mod patience;
+
+mod answer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +23,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 
-pub(crate) use self::patience::{Clock, Serving};
-
 use self::patience::{Patient, Place};
 use crate::Proxy;
+use crate::clock::Clock;
 use crate::config::{Bound, Roles};
 
 /// Between two attempts to accept after a failure, most often for want of file descriptors.

@@ -1,4 +1,4 @@
-//! How long each phase of a connection may take, kept below HTTP.
+//! The clock of a connection, kept below HTTP.
 //!
 //! hyper looks at its timers only where it would read or poll a body next; a scraper that stops
 //! reading keeps it in a write for good. So the clock is looked at by the socket, whichever way
@@ -6,9 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use adit_common::net::socket::Socket;
 use prometheus::IntGauge;
@@ -16,114 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::config::Limits;
-
-/// A scrape's own deadline comes first, so that its reason is told; this is for when that cannot
-/// be sent either.
-const AFTER_DEADLINE: Duration = Duration::from_secs(1);
-
-/// The phase of one connection, shared by its socket and by what is served on it.
-#[derive(Debug, Clone)]
-pub(crate) struct Clock {
-    state: Arc<Mutex<State>>,
-    head_time: Duration,
-    idle_time: Duration,
-    page_time: Duration,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    /// When the phase has taken too long; never, for what keeps its own time.
-    until: Option<Instant>,
-    /// The answer broke off and its framing cannot say so: only a reset can.
-    reset: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Before the first byte of a request.
-    Idle,
-    /// Within a request's head.
-    Head,
-    /// From the head to the end of the answer.
-    Serving,
-    /// No longer HTTP.
-    Upgraded,
-}
-
-impl Clock {
-    /// A connection that was just accepted; its first byte is awaited as a head's next would be.
-    pub(crate) fn start(limits: &Limits) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State {
-                phase: Phase::Idle,
-                until: Some(Instant::now() + limits.head_time),
-                reset: false,
-            })),
-            head_time: limits.head_time,
-            idle_time: limits.idle_time,
-            page_time: limits.page_time,
-        }
-    }
-
-    /// A request's head is complete. Until the guard is dropped the connection is serving.
-    pub(crate) fn serve(&self) -> Serving {
-        self.enter(Phase::Serving, Some(Instant::now() + self.page_time));
-        Serving(self.clone())
-    }
-
-    /// What is served is a scrape with a deadline of its own.
-    pub(crate) fn extend(&self, deadline: Instant) {
-        self.enter(Phase::Serving, Some(deadline + AFTER_DEADLINE));
-    }
-
-    /// What follows is no HTTP, and keeps its own time.
-    pub(crate) fn upgraded(&self) {
-        self.enter(Phase::Upgraded, None);
-    }
-
-    /// Closing shall be seen as a failure by a peer that takes the close for the end of the body.
-    pub(crate) fn reset_on_close(&self) {
-        self.lock().reset = true;
-    }
-
-    fn enter(&self, phase: Phase, until: Option<Instant>) {
-        let mut state = self.lock();
-        if state.phase != Phase::Upgraded {
-            state.phase = phase;
-            state.until = until;
-        }
-    }
-
-    fn first_byte(&self) {
-        let mut state = self.lock();
-        if state.phase == Phase::Idle {
-            state.phase = Phase::Head;
-            state.until = Some(Instant::now() + self.head_time);
-        }
-    }
-
-    fn until(&self) -> Option<Instant> {
-        self.lock().until
-    }
-
-    /// Held for a few instructions and by one task nearly always.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Something is being served; dropped when it is done.
-#[derive(Debug)]
-pub(crate) struct Serving(Clock);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let until = Instant::now() + self.0.idle_time;
-        self.0.enter(Phase::Idle, Some(until));
-    }
-}
+use crate::clock::Clock;
 
 /// A connection's place among those we hold: a permit, and its count.
 #[derive(Debug)]
@@ -188,7 +79,7 @@ impl Patient {
 
 impl Drop for Patient {
     fn drop(&mut self) {
-        if self.clock.lock().reset
+        if self.clock.resets()
             && let Socket::Tcp(stream) = &self.inner
         {
             // Without it the close looks like the end of the body to an HTTP/1.0 peer.
@@ -256,7 +147,7 @@ impl AsyncWrite for Patient {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.clock.lock().reset {
+        if this.clock.resets() {
             // A FIN now would be the very end that must not be seen; dropping resets.
             return Poll::Ready(Ok(()));
         }
@@ -270,7 +161,11 @@ mod tests {
     use tokio::net::UnixStream;
     use tokio::sync::Semaphore;
 
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Limits;
 
     fn patient() -> (Patient, UnixStream, Clock) {
         let (ours, theirs) = UnixStream::pair().unwrap();

@@ -9,20 +9,20 @@ use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use adit_common::tunnel::relay::relay;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{Either, Empty};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
-use super::forward::InFlight;
+use super::flight::InFlight;
+use super::relay::ScrapeBody;
 use super::reply::Refusal;
 use super::request::{self, Form};
 use super::route::route;
 use crate::Proxy;
-use crate::body::AnswerBody;
-use crate::listener::Clock;
+use crate::clock::Clock;
 use crate::session::TunnelBody;
 
 /// Opens a raw stream to a target. Only the opening has a deadline, the default one: a CONNECT
@@ -32,7 +32,7 @@ pub(crate) async fn connect(
     peer: Peer,
     clock: Clock,
     mut request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<ScrapeBody> {
     let mut flight = InFlight::start(Arc::clone(&proxy), Form::Connect);
     let deadline = Deadline::after(proxy.config.timeouts.timeout(None));
     clock.extend(deadline.instant());
@@ -53,13 +53,13 @@ pub(crate) async fn connect(
             proxy.stop.tasks.spawn(async move {
                 let _ = now.run_until_cancelled_owned(carrying).await;
             });
-            Response::new(AnswerBody::empty())
+            Response::new(Either::Left(Full::default()))
         }
         Err(refusal) => {
             let response = refusal.answer();
             flight.answered(response.status().as_u16());
             tracing::debug!(%peer, ?refusal, "CONNECT refused");
-            response
+            response.map(Either::Left)
         }
     }
 }

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use adit_common::fault::Report;
 use adit_common::headers::{self, strip_hop_by_hop};
 use adit_common::net::socket::Peer;
-use adit_common::target::Target;
 use http::Response;
+use http_body_util::Either;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::relay::Relayed;
+use super::flight::InFlight;
+use super::relay::{Relayed, ScrapeBody};
 use super::reply::Refusal;
 use super::request::{Form, Scrape};
 use super::route::route;
 use crate::Proxy;
-use crate::body::AnswerBody;
-use crate::listener::Clock;
+use crate::clock::Clock;
 use crate::session::SendError;
 
 /// Answers a scrape, whatever becomes of it. Dropped when the scraper leaves: then the stream is
@@ -28,7 +27,7 @@ pub(super) async fn answer(
     clock: Clock,
     form: Form,
     scrape: Result<Scrape, Refusal>,
-) -> Response<AnswerBody> {
+) -> Response<ScrapeBody> {
     let mut flight = InFlight::start(Arc::clone(&proxy), form);
     let outcome = match scrape {
         Ok(scrape) => {
@@ -48,14 +47,13 @@ pub(super) async fn answer(
             } = answered;
             strip_hop_by_hop(response.headers_mut());
             let clock = legacy.then_some(clock);
-            response
-                .map(|body| AnswerBody::relayed(Relayed::new(body, scrape_deadline, flight, clock)))
+            response.map(|body| Either::Right(Relayed::new(body, scrape_deadline, flight, clock)))
         }
         Err(refusal) => {
             let response = refusal.answer();
             flight.answered(response.status().as_u16());
             tracing::debug!(%peer, form = form.as_str(), ?refusal, "scrape refused");
-            response
+            response.map(Either::Left)
         }
     }
 }
@@ -112,117 +110,4 @@ async fn attempt(
         legacy: version < http::Version::HTTP_11,
         response,
     })
-}
-
-/// A scrape that is under way: counted, and its permits held, until it is dropped.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    proxy: Arc<Proxy>,
-    form: Form,
-    started: Instant,
-    target: Option<Target>,
-    code: Option<u16>,
-    bytes: u64,
-    in_all: Option<OwnedSemaphorePermit>,
-    at_client: Option<OwnedSemaphorePermit>,
-}
-
-impl InFlight {
-    pub(super) fn start(proxy: Arc<Proxy>, form: Form) -> Self {
-        proxy.metrics.scrapes_in_flight.inc();
-        Self {
-            proxy,
-            form,
-            started: Instant::now(),
-            target: None,
-            code: None,
-            bytes: 0,
-            in_all: None,
-            at_client: None,
-        }
-    }
-
-    fn hold(
-        &mut self,
-        permits: &Arc<Semaphore>,
-        or: impl FnOnce() -> Refusal,
-    ) -> Result<(), Refusal> {
-        let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| or())?;
-        self.in_all = Some(permit);
-        Ok(())
-    }
-
-    fn hold_only(
-        &mut self,
-        permits: &Arc<Semaphore>,
-        or: impl FnOnce() -> Refusal,
-    ) -> Result<(), Refusal> {
-        let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| or())?;
-        self.at_client = Some(permit);
-        Ok(())
-    }
-
-    pub(super) fn answered(&mut self, code: u16) {
-        self.code = Some(code);
-    }
-
-    /// Who is meant, for the log.
-    pub(super) fn of(&mut self, target: &Target) {
-        self.target = Some(target.clone());
-    }
-
-    pub(super) fn bytes(&mut self, n: usize) {
-        self.bytes += n as u64;
-        self.proxy.metrics.scrape_bytes.inc_by(n as u64);
-    }
-
-    pub(super) fn cut(&self, reason: &str) {
-        let cut = &self.proxy.metrics.scrapes_cut;
-        cut.with_label_values(&[reason]).inc();
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let metrics = &self.proxy.metrics;
-        metrics.scrapes_in_flight.dec();
-        metrics
-            .scrape_duration
-            .observe(self.started.elapsed().as_secs_f64());
-        let mut text = [0u8; 3];
-        // 499 is nginx' code for a peer that left before it was answered.
-        let code = three_digits(self.code.unwrap_or(499), &mut text);
-        let form = self.form.as_str();
-        metrics.scrapes.with_label_values(&[form, code]).inc();
-        tracing::debug!(
-            form,
-            target = self.target.as_ref().map(tracing::field::display),
-            code,
-            bytes = self.bytes,
-            seconds = self.started.elapsed().as_secs_f64(),
-            "scrape"
-        );
-    }
-}
-
-/// A status as text without an allocation. Statuses have three digits (RFC 9110 §15).
-fn three_digits(code: u16, text: &mut [u8; 3]) -> &str {
-    for (digit, place) in text.iter_mut().zip([100, 10, 1]) {
-        // Below ten, always.
-        *digit = b'0' + u8::try_from(code / place % 10).unwrap_or(0);
-    }
-    std::str::from_utf8(text).unwrap_or("000")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_three_digits() {
-        let mut text = [0; 3];
-        assert_eq!(three_digits(200, &mut text), "200");
-        assert_eq!(three_digits(499, &mut text), "499");
-        assert_eq!(three_digits(507, &mut text), "507");
-    }
 }

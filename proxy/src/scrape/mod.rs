@@ -5,15 +5,20 @@
 //! 2. [`route`] finds who holds the name.
 //! 3. [`forward`] sends it as one stream of that client's tunnel and waits until the deadline;
 //!    [`relay`] passes the answer on as it comes, and cuts the scraper off when it breaks.
-//!    [`connect`] does the same for raw bytes.
+//!    [`connect`] does the same for raw bytes. [`flight`] counts it meanwhile.
 //! 4. [`reply`] has every answer of our own: one table from what went wrong to status and words.
+
+mod request;
+
+mod route;
 
 mod connect;
 mod forward;
+
+mod flight;
 mod relay;
+
 mod reply;
-mod request;
-mod route;
 
 use std::sync::Arc;
 
@@ -22,13 +27,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub(crate) use self::connect::connect;
-pub(crate) use self::relay::Relayed;
+pub(crate) use self::relay::{Broken, ScrapeBody};
 pub(crate) use self::reply::bad_request;
 pub(crate) use self::request::PATH_STYLE;
 
 use crate::Proxy;
-use crate::body::AnswerBody;
-use crate::listener::Clock;
+use crate::clock::Clock;
 
 /// `GET http://pi:9100/metrics`: what a `proxy_url` makes of a scrape.
 pub(crate) async fn absolute(
@@ -36,7 +40,7 @@ pub(crate) async fn absolute(
     peer: Peer,
     clock: Clock,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<ScrapeBody> {
     let scrape = request::absolute(request, &proxy.config.timeouts);
     forward::answer(proxy, peer, clock, request::Form::Absolute, scrape).await
 }
@@ -47,7 +51,7 @@ pub(crate) async fn path_style(
     peer: Peer,
     clock: Clock,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<ScrapeBody> {
     let scrape = request::path_style(request, &proxy.config);
     forward::answer(proxy, peer, clock, request::Form::Path, scrape).await
 }

@@ -4,13 +4,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::forward::InFlight;
-use crate::body::Broken;
-use crate::listener::Clock;
+use super::flight::InFlight;
+use crate::clock::Clock;
+
+/// Whatever broke a body off; the scraper's connection is cut for it.
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of the answer to a scrape: our own words, or the target's.
+pub(crate) type ScrapeBody = Either<Full<Bytes>, Relayed>;
 
 pin_project! {
     /// A body that ends with an error when the stream does, or at the deadline: hyper then closes

@@ -8,11 +8,11 @@ use std::time::Duration;
 use adit_common::fault::{Fault, Report, one_line};
 use adit_common::name::Name;
 use adit_common::target::Target;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
-
-use crate::body::AnswerBody;
 
 /// A scrape that gets no answer of its target, by who is at fault.
 #[derive(Debug)]
@@ -85,10 +85,10 @@ impl Refusal {
     }
 
     /// The answer a scraper gets.
-    pub(crate) fn answer(&self) -> Response<AnswerBody> {
+    pub(crate) fn answer(&self) -> Response<Full<Bytes>> {
         let (status, error, words) = self.meaning();
         let words = one_line(&words);
-        let mut response = Response::new(AnswerBody::text(format!("{words}\n")));
+        let mut response = Response::new(Full::from(format!("{words}\n")));
         *response.status_mut() = status;
         let quoted = words.replace('\\', "\\\\").replace('"', "\\\"");
         let proxy_status = format!("adit-proxy; error={error}; details=\"{quoted}\"");
@@ -127,7 +127,7 @@ fn of_fault(fault: Fault) -> (StatusCode, &'static str) {
 }
 
 /// A request that is no proxy request we understand.
-pub(crate) fn bad_request(why: &str) -> Response<AnswerBody> {
+pub(crate) fn bad_request(why: &str) -> Response<Full<Bytes>> {
     Refusal::BadRequest(why.to_owned()).answer()
 }
 

@@ -6,18 +6,19 @@ use adit_common::headers::INSTANCE;
 use adit_common::net::socket::Peer;
 use adit_common::registration::Instance;
 use adit_common::tunnel::SUBPROTOCOL;
+use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::life;
 use crate::Proxy;
-use crate::body::AnswerBody;
-use crate::listener::Clock;
+use crate::clock::Clock;
 
 /// Answers a request for a tunnel; with a 101 the session lives in a task of its own.
 pub(crate) fn accept(
@@ -25,7 +26,7 @@ pub(crate) fn accept(
     peer: Peer,
     clock: Clock,
     mut request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<Full<Bytes>> {
     let checked = if proxy.stop.draining.is_cancelled() {
         Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -79,8 +80,8 @@ impl Refused {
         self
     }
 
-    fn answer(self) -> Response<AnswerBody> {
-        let mut response = Response::new(AnswerBody::text(format!("{}\n", self.reason)));
+    fn answer(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(format!("{}\n", self.reason)));
         *response.status_mut() = self.status;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
@@ -142,8 +143,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
         .any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
-fn switching(key: &HeaderValue) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::empty());
+fn switching(key: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use adit_common::target::Scheme;
 use tokio::time::Instant;
 
-use super::upstream::Connection;
+use super::connection::Connection;
 
 /// Kept for one upstream. A scraper uses one at a time; a Grafana behind the query side does not.
 const MOST_KEPT: usize = 16;
@@ -19,7 +19,7 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 
 /// What one upstream has open, and which of its addresses answered last.
 #[derive(Debug, Default)]
-pub(crate) struct Idle {
+pub(super) struct Idle {
     state: Mutex<State>,
 }
 

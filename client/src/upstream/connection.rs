@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::policy::{Address, Upstream};
+use super::{Address, Upstream};
 
 /// The body of a request to a target.
-pub(super) type UpstreamBody = Either<Empty<Bytes>, Incoming>;
+pub(crate) type UpstreamBody = Either<Empty<Bytes>, Incoming>;
 
 /// Most header fields of an answer; Prometheus has no limit, hyper's is 100.
 const MAX_HEADERS: usize = 1000;
@@ -31,8 +31,8 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection to a target, with a task that drives it for as long as its lease lasts.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<UpstreamBody>,
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<UpstreamBody>,
     lease: watch::Sender<Instant>,
     driver: JoinHandle<()>,
 }
@@ -52,30 +52,65 @@ impl Connection {
     }
 
     /// For a scrape with this deadline.
-    pub(super) fn lease_for(&self, deadline: Instant) {
+    pub(crate) fn lease_for(&self, deadline: Instant) {
         self.lease_until(deadline + AFTER_DEADLINE);
     }
 }
 
-/// A socket to a target, for raw bytes or for HTTP over it.
-pub(super) async fn dial_upstream(
-    upstream: &Upstream,
-    deadline: Instant,
-) -> Result<Socket, Report> {
-    match &upstream.address {
-        Address::Unix(path) => {
-            let stream = dial_unix(path, deadline).await.map_err(|e| undialled(&e))?;
-            Ok(Socket::from(stream))
+impl Upstream {
+    /// A socket to it, for raw bytes or for HTTP over it.
+    pub(crate) async fn dial(&self, deadline: Instant) -> Result<Socket, Report> {
+        match &self.address {
+            Address::Unix(path) => {
+                let stream = dial_unix(path, deadline).await.map_err(|e| undialled(&e))?;
+                Ok(Socket::from(stream))
+            }
+            Address::Tcp(Target { name, port }) => {
+                let prefer = self.idle.winner();
+                let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
+                    .await
+                    .map_err(|e| undialled(&e))?;
+                remember(self, prefer, address.ip());
+                Ok(Socket::from(stream))
+            }
         }
-        Address::Tcp(target) => {
-            let Target { name, port } = target;
-            let prefer = upstream.idle.winner();
-            let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
-                .await
-                .map_err(|e| undialled(&e))?;
-            remember(upstream, prefer, address.ip());
-            Ok(Socket::from(stream))
+    }
+
+    /// A connection that the target has kept open, the one used last.
+    pub(crate) fn kept(&self, scheme: Scheme) -> Option<Connection> {
+        self.idle.take(scheme)
+    }
+
+    /// Gives back a connection whose answer has ended well.
+    pub(crate) fn keep(&self, scheme: Scheme, connection: Connection) {
+        self.idle.put(scheme, connection);
+    }
+
+    /// Dials, shakes hands, and is ready to send. `target` is its name in errors.
+    pub(crate) async fn open(
+        &self,
+        scheme: Scheme,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Connection, Report> {
+        let socket = self.dial(deadline).await?;
+        if scheme == Scheme::Http {
+            return speak(socket, target, deadline).await;
         }
+        let host = match &self.address {
+            Address::Tcp(address) => address.name.as_str(),
+            // No name of its own: the one it is scraped by.
+            Address::Unix(_) => target.name.as_str(),
+        };
+        let tls = self.connector.connect(host, socket, deadline).await;
+        let tls = tls.map_err(|error| {
+            let fault = match error.is_certificate() {
+                true => Fault::Certificate,
+                false => Fault::Tls,
+            };
+            Report::new(fault, format!("{target}: {error}"))
+        })?;
+        speak(tls, target, deadline).await
     }
 }
 
@@ -95,35 +130,6 @@ fn undialled(error: &DialError) -> Report {
         DialFailure::TimedOut | DialFailure::Unreachable => Fault::Unreachable,
     };
     Report::new(fault, error)
-}
-
-/// Dials, shakes hands, and is ready to send.
-pub(super) async fn open(
-    upstream: &Upstream,
-    scheme: Scheme,
-    target: &Target,
-    deadline: Instant,
-) -> Result<Connection, Report> {
-    let socket = dial_upstream(upstream, deadline).await?;
-    match scheme {
-        Scheme::Http => speak(socket, target, deadline).await,
-        Scheme::Https => {
-            let host = match &upstream.address {
-                Address::Tcp(target) => target.name.as_str(),
-                // No name of its own: the one it is scraped by.
-                Address::Unix(_) => target.name.as_str(),
-            };
-            let tls = upstream.connector.connect(host, socket, deadline).await;
-            let tls = tls.map_err(|error| {
-                let fault = match error.is_certificate() {
-                    true => Fault::Certificate,
-                    false => Fault::Tls,
-                };
-                Report::new(fault, format!("{target}: {error}"))
-            })?;
-            speak(tls, target, deadline).await
-        }
-    }
 }
 
 async fn speak<S>(socket: S, target: &Target, deadline: Instant) -> Result<Connection, Report>

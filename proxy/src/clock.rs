@@ -1,0 +1,125 @@
+//! How long each phase of a connection may take.
+//!
+//! Shared by the socket, which keeps the time (`listener/patience.rs`), and by what is served on
+//! it, which knows the phase.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// A scrape's own deadline comes first, so that its reason is told; this is for when that cannot
+/// be sent either.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The phase of one connection, shared by its socket and by what is served on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    state: Arc<Mutex<State>>,
+    head_time: Duration,
+    idle_time: Duration,
+    page_time: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the phase has taken too long; never, for what keeps its own time.
+    until: Option<Instant>,
+    /// The answer broke off and its framing cannot say so: only a reset can.
+    reset: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Before the first byte of a request.
+    Idle,
+    /// Within a request's head.
+    Head,
+    /// From the head to the end of the answer.
+    Serving,
+    /// No longer HTTP.
+    Upgraded,
+}
+
+impl Clock {
+    /// A connection that was just accepted; its first byte is awaited as a head's next would be.
+    pub(crate) fn start(limits: &Limits) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                phase: Phase::Idle,
+                until: Some(Instant::now() + limits.head_time),
+                reset: false,
+            })),
+            head_time: limits.head_time,
+            idle_time: limits.idle_time,
+            page_time: limits.page_time,
+        }
+    }
+
+    /// A request's head is complete. Until the guard is dropped the connection is serving.
+    pub(crate) fn serve(&self) -> Serving {
+        self.enter(Phase::Serving, Some(Instant::now() + self.page_time));
+        Serving(self.clone())
+    }
+
+    /// What is served is a scrape with a deadline of its own.
+    pub(crate) fn extend(&self, deadline: Instant) {
+        self.enter(Phase::Serving, Some(deadline + AFTER_DEADLINE));
+    }
+
+    /// What follows is no HTTP, and keeps its own time.
+    pub(crate) fn upgraded(&self) {
+        self.enter(Phase::Upgraded, None);
+    }
+
+    /// Closing shall be seen as a failure by a peer that takes the close for the end of the body.
+    pub(crate) fn reset_on_close(&self) {
+        self.lock().reset = true;
+    }
+
+    /// Whether [`Self::reset_on_close`] was asked for.
+    pub(crate) fn resets(&self) -> bool {
+        self.lock().reset
+    }
+
+    fn enter(&self, phase: Phase, until: Option<Instant>) {
+        let mut state = self.lock();
+        if state.phase != Phase::Upgraded {
+            state.phase = phase;
+            state.until = until;
+        }
+    }
+
+    /// The socket has received something.
+    pub(crate) fn first_byte(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Idle {
+            state.phase = Phase::Head;
+            state.until = Some(Instant::now() + self.head_time);
+        }
+    }
+
+    /// When the phase will have taken too long, if it can.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.lock().until
+    }
+
+    /// Held for a few instructions and by one task nearly always.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something is being served; dropped when it is done.
+#[derive(Debug)]
+pub(crate) struct Serving(Clock);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let until = Instant::now() + self.0.idle_time;
+        self.0.enter(Phase::Idle, Some(until));
+    }
+}
