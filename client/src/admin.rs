@@ -46,10 +46,7 @@ pub(crate) fn serve(client: &Arc<Client>, listeners: Vec<Listener>) {
             router.clone(),
             Arc::clone(&permits),
         );
-        let draining = client.stop.draining.clone();
-        client.stop.tasks.spawn(async move {
-            let _ = draining.run_until_cancelled_owned(accepting).await;
-        });
+        client.stop.spawn_until_draining(accepting);
     }
 }
 
@@ -62,10 +59,7 @@ async fn accept(client: Arc<Client>, listener: Listener, router: Router, permits
         match listener.accept().await {
             Ok((socket, _)) => {
                 let answering = answer(socket, router.clone(), permit);
-                let draining = client.stop.draining.clone();
-                client.stop.tasks.spawn(async move {
-                    let _ = draining.run_until_cancelled_owned(answering).await;
-                });
+                client.stop.spawn_until_draining(answering);
             }
             Err(error) => {
                 tracing::warn!(address = %listener.local(), err = %error, "accept failed");
@@ -101,7 +95,7 @@ async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, &'static str) 
         let proxy = proxy.to_string();
         sessions.with_label_values(&[&*proxy]).get() > 0
     });
-    if accepted && !client.stop.draining.is_cancelled() {
+    if accepted && !client.stop.draining().is_cancelled() {
         (StatusCode::OK, "adit-client is ready.\n")
     } else {
         (

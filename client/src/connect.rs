@@ -1,9 +1,6 @@
 //! A tunnel to every proxy: dialled, upgraded, served, and dialled again when it is lost.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_common::backoff::Backoff;
@@ -26,10 +23,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -78,19 +73,13 @@ pub(crate) fn keep(client: &Arc<Client>, dialer: &Dialer) {
         let span = tracing::info_span!("proxy", %proxy);
         let first = STAGGER * u32::try_from(index).unwrap_or(u32::MAX).min(100);
         let keeping = keep_one(Arc::clone(client), dialer.clone(), proxy.clone(), first);
-        let now = client.stop.now.clone();
-        client.stop.tasks.spawn(
-            async move {
-                let _ = now.run_until_cancelled_owned(keeping).await;
-            }
-            .instrument(span),
-        );
+        client.stop.spawn(keeping.instrument(span));
     }
 }
 
 async fn keep_one(client: Arc<Client>, dialer: Dialer, proxy: ProxyUrl, first: Duration) {
     let label = proxy.to_string();
-    let draining = client.stop.draining.clone();
+    let draining = client.stop.draining().clone();
     let mut backoff = Backoff::default();
     let mut wait = first;
     loop {
@@ -158,14 +147,16 @@ async fn open(
         .await
         .map_err(|error| error.to_string())?;
     tracing::debug!(%address, "connected");
-    let link = match &dialer.connector {
-        Some(connector) if proxy.tls => {
-            let tls = connector.connect(name, tcp, deadline).await;
-            Link::Tls(Box::new(tls.map_err(|error| error.to_string())?))
+    let upgrading = async {
+        match &dialer.connector {
+            Some(connector) if proxy.tls => {
+                let tls = connector.connect(name, tcp, deadline).await;
+                upgrade(client, proxy, tls.map_err(|error| error.to_string())?).await
+            }
+            _ => upgrade(client, proxy, tcp).await,
         }
-        _ => Link::Tcp(tcp),
     };
-    let upgraded = match timeout_at(deadline, upgrade(client, proxy, link)).await {
+    let upgraded = match timeout_at(deadline, upgrading).await {
         Ok(upgraded) => upgraded?,
         Err(_) => return Err(format!("no answer to the upgrade within {DIAL_TIME:?}")),
     };
@@ -184,8 +175,11 @@ async fn open(
 
 /// Asks for the WebSocket (RFC 6455 §4.1). By hyper and not by tungstenite's own handshake: the
 /// proxy speaks first, and what it sent right behind its 101 must not be lost.
-async fn upgrade(client: &Client, proxy: &ProxyUrl, link: Link) -> Result<Upgraded, String> {
-    let io = TokioIo::new(link);
+async fn upgrade<S>(client: &Client, proxy: &ProxyUrl, socket: S) -> Result<Upgraded, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let io = TokioIo::new(socket);
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         .handshake(io)
@@ -268,51 +262,4 @@ fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The socket below the WebSocket.
-#[derive(Debug)]
-pub(crate) enum Link {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Link {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Link {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
 }

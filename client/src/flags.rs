@@ -8,7 +8,7 @@ use adit_common::name::Name;
 use adit_common::net::listen::ListenAddress;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
-use adit_common::telemetry::logging::{LogFormat, LogLevel};
+use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::telemetry::version;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
@@ -25,7 +25,7 @@ use crate::config::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
 pub struct Flags {
     /// Proxy to keep a tunnel to: http(s)://HOST[:PORT][/PREFIX]; repeatable, all at once
     #[arg(long = "proxy-url", value_name = "URL", help_heading = PROXIES)]
-    proxy_url: Vec<ProxyUrl>,
+    proxy_url: Vec<String>,
 
     /// Trust only the CAs of this PEM file when dialling proxies
     #[arg(long = "tls.ca-file", value_name = "FILE", help_heading = PROXIES)]
@@ -53,8 +53,8 @@ pub struct Flags {
 
     /// What may be scraped, as the scraper names it: HOST:PORT, and where it really is if not at
     /// that port of localhost: =http(s)://HOST:PORT or =unix:/PATH; repeatable
-    #[arg(long = "target", value_name = "HOST:PORT[=URL]", value_parser = target_flag, help_heading = TARGETS)]
-    target: Vec<(Target, Option<UpstreamUrl>)>,
+    #[arg(long = "target", value_name = "HOST:PORT[=URL]", help_heading = TARGETS)]
+    target: Vec<String>,
 
     /// Name that routes here besides the hosts of the targets; repeatable.
     /// [default: this host's name]
@@ -78,13 +78,9 @@ pub struct Flags {
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
     shutdown_grace: Duration,
 
-    /// Least severity logged
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", help_heading = PROGRAM)]
-    pub log_level: LogLevel,
-
-    /// Form of log lines
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", help_heading = PROGRAM)]
-    pub log_format: LogFormat,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogFlags,
 
     /// Print version
     #[arg(long = "version", action = clap::ArgAction::Version, help_heading = PROGRAM)]
@@ -93,7 +89,6 @@ pub struct Flags {
 
 const PROXIES: &str = "Proxies";
 const TARGETS: &str = "Targets";
-const PROGRAM: &str = "Program";
 
 /// What was typed or written makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +116,7 @@ impl Flags {
         };
         let proxies = match self.proxy_url.is_empty() {
             true => file.proxies.into_iter().map(|url| url.0).collect(),
-            false => self.proxy_url,
+            false => each("--proxy-url", &self.proxy_url, str::parse::<ProxyUrl>)?,
         };
         if proxies.is_empty() {
             return Err(meaning("no proxy: give --proxy-url=URL"));
@@ -132,7 +127,10 @@ impl Flags {
                 .into_iter()
                 .map(|t| t.resolve(directory))
                 .collect(),
-            false => self.target.into_iter().map(TargetConfig::from).collect(),
+            false => each("--target", &self.target, target_flag)?
+                .into_iter()
+                .map(TargetConfig::from)
+                .collect(),
         };
         let allow_any_port = self.allow_any_port || file.allow_any_port;
         if targets.is_empty() && !allow_any_port {
@@ -209,6 +207,29 @@ impl Config {
     }
 }
 
+/// Parsed here and not by clap, which quotes what it was given: a URL may hold a password.
+fn each<T, E: std::fmt::Display>(
+    flag: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, FlagError> {
+    let one = |text: &String| {
+        parse(text).map_err(|error| meaning(format!("{flag} {:?}: {error}", masked(text))))
+    };
+    texts.iter().map(one).collect()
+}
+
+/// With what stands where a URL has its user and password masked.
+fn masked(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.find("://").map_or(0, |at| at + 3);
+            format!("{}***@{host}", &before[..scheme])
+        }
+        None => text.to_owned(),
+    }
+}
+
 fn meaning(words: impl Into<String>) -> FlagError {
     FlagError::Meaning(words.into())
 }
@@ -276,12 +297,18 @@ mod tests {
         for (args, says) in [
             (&["--target=pi:9100"][..], "--proxy-url=URL"),
             (&[PROXY], "--target=HOST:PORT"),
-            (&[PROXY, "--target=pi"], "expected HOST:PORT[=URL]"),
+            (
+                &[PROXY, "--target=pi"],
+                "--target \"pi\": expected HOST:PORT[=URL]",
+            ),
             (
                 &[PROXY, "--target=pi:1", "--target=PI:1"],
                 "pi:1 is given twice",
             ),
-            (&["--proxy-url=proxy:8080", "--target=pi:1"], "http(s)://"),
+            (
+                &["--proxy-url=proxy:8080", "--target=pi:1"],
+                "--proxy-url \"proxy:8080\": expected http(s)://",
+            ),
             (&[PROXY, "--target=pi:1", "--name=a:1"], "brackets"),
             (
                 &[PROXY, "--target=pi:1", "--tls.cert-file=x"],
@@ -299,6 +326,18 @@ mod tests {
         ] {
             let error = config(args).unwrap_err().to_string();
             assert!(error.contains(says), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for args in [
+            ["--proxy-url=http://user:s3c@ret@proxy", "--target=pi:1"],
+            [PROXY, "--target=pi:1=http://user:s3c@ret@pi:1"],
+        ] {
+            let error = config(&args).unwrap_err().to_string();
+            assert!(error.contains("http://***@p"), "{error}");
+            assert!(!error.contains("s3c") && !error.contains("ret"), "{error}");
         }
     }
 

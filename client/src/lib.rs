@@ -28,9 +28,8 @@ use std::sync::Arc;
 use adit_common::net::listen::Listener;
 use adit_common::net::tls::TlsError;
 use adit_common::registration::Instance;
-use tokio::time::timeout;
+use adit_common::shutdown::Stop;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 
@@ -45,17 +44,6 @@ pub(crate) struct Client {
     pub(crate) instance: Instance,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
-}
-
-/// The two stages of stopping, and who is waited for.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stop {
-    /// Registrations end; scrapes under way finish.
-    pub(crate) draining: CancellationToken,
-    /// The grace is over.
-    pub(crate) now: CancellationToken,
-    /// Every tunnel and connection.
-    pub(crate) tasks: TaskTracker,
 }
 
 /// The program could not start.
@@ -86,7 +74,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let stop = Stop::default();
     // Also when this future is dropped.
-    let _end = stop.now.clone().drop_guard();
+    let _end = stop.end_on_drop();
     let offer = Offer::new(&config).map_err(|(what, error)| RunError::Tls { what, error })?;
     let dialer = connect::Dialer::new(&config)?;
     let grace = config.shutdown_grace;
@@ -100,18 +88,6 @@ pub async fn run(
     admin::serve(&client, listeners);
     connect::keep(&client, &dialer);
     shutdown.cancelled().await;
-
-    tracing::info!(grace = ?grace, "draining");
-    stop.draining.cancel();
-    stop.tasks.close();
-    if timeout(grace, stop.tasks.wait()).await.is_err() {
-        tracing::warn!(
-            left = stop.tasks.len(),
-            "grace is over, closing what is left"
-        );
-        stop.now.cancel();
-        stop.tasks.wait().await;
-    }
-    tracing::info!("stopped");
+    stop.drain(grace).await;
     Ok(())
 }

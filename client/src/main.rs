@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use adit_client::Config;
 use adit_client::flags::{FlagError, Flags};
 use adit_common::shutdown::Signals;
-use adit_common::telemetry::{logging, version};
+use adit_common::telemetry::version;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    logging::install(flags.log_level, flags.log_format);
+    flags.log.install();
     let config = match flags.config() {
         Ok(config) => config,
         Err(FlagError::Usage(error)) => error.exit(),
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let mut signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
+    let signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
     let listeners = config.bind().await.map_err(|error| error.to_string())?;
     tracing::info!(version = version::VERSION, "starting adit-client");
     for listener in &listeners {
@@ -42,19 +42,9 @@ async fn serve(config: Config) -> Result<(), String> {
     }
     let shutdown = CancellationToken::new();
     let running = adit_client::run(config, listeners, shutdown.clone());
-    tokio::pin!(running);
-    loop {
-        tokio::select! {
-            result = &mut running => return result.map_err(|error| error.to_string()),
-            signal = signals.next() => {
-                if shutdown.is_cancelled() {
-                    tracing::warn!(signal, "second signal, ending at once");
-                    return Ok(());
-                }
-                tracing::info!(signal, "stopping");
-                shutdown.cancel();
-            }
-        }
+    match signals.drive(running, shutdown).await {
+        Some(result) => result.map_err(|error| error.to_string()),
+        None => Ok(()),
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        () = client.stop.draining.cancelled() => {
+        () = client.stop.draining().cancelled() => {
             // The registration has ended by the same token: the proxy routes nothing more here.
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
@@ -101,7 +101,7 @@ fn ours(
 ) -> Response<ClientBody> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, PATH) => {
-            let offered = Offering::new(client.offer.registration(), &client.stop.draining);
+            let offered = Offering::new(client.offer.registration(), client.stop.draining());
             Response::new(ClientBody::Offering { offered })
         }
         (&Method::POST, ACCEPTED_PATH) => {

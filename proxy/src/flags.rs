@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::ListenAddress;
-use adit_common::telemetry::logging::{LogFormat, LogLevel};
+use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::telemetry::version;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
@@ -69,13 +69,9 @@ pub struct Flags {
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
     shutdown_grace: Duration,
 
-    /// Least severity logged
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", help_heading = PROGRAM)]
-    pub log_level: LogLevel,
-
-    /// Form of log lines
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", help_heading = PROGRAM)]
-    pub log_format: LogFormat,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogFlags,
 
     /// Print version
     #[arg(long = "version", action = clap::ArgAction::Version, help_heading = PROGRAM)]
@@ -85,7 +81,6 @@ pub struct Flags {
 const LISTENING: &str = "Listening";
 const SCRAPES: &str = "Scrapes";
 const TUNNELS: &str = "Tunnels";
-const PROGRAM: &str = "Program";
 
 /// What was typed makes no sense.
 #[derive(Debug, thiserror::Error)]

@@ -24,10 +24,9 @@ pub(crate) mod admin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_common::shutdown::Stop;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use config::{Bound, Config, Roles};
 
@@ -45,17 +44,6 @@ pub(crate) struct Proxy {
     /// A permit for each scrape that is under way.
     pub(crate) scrapes: Arc<Semaphore>,
     pub(crate) stop: Stop,
-}
-
-/// The two stages of stopping, and who is waited for.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stop {
-    /// Nothing new is accepted; what is under way finishes.
-    pub(crate) draining: CancellationToken,
-    /// The grace is over.
-    pub(crate) now: CancellationToken,
-    /// Every connection and session.
-    pub(crate) tasks: TaskTracker,
 }
 
 /// The program could not start.
@@ -79,7 +67,7 @@ pub async fn run(
     let grace = config.shutdown_grace;
     let stop = Stop::default();
     // Also when this future is dropped.
-    let _end = stop.now.clone().drop_guard();
+    let _end = stop.end_on_drop();
     let metrics = Metrics::new()?;
     let limits = Limits::default();
     let proxy = Arc::new(Proxy {
@@ -91,25 +79,9 @@ pub async fn run(
         config,
     });
     listener::serve(&proxy, listeners);
-    let sweeping = sweep(Arc::clone(&proxy));
-    let draining = stop.draining.clone();
-    stop.tasks.spawn(async move {
-        let _ = draining.run_until_cancelled_owned(sweeping).await;
-    });
+    stop.spawn_until_draining(sweep(Arc::clone(&proxy)));
     shutdown.cancelled().await;
-
-    tracing::info!(grace = ?grace, "draining");
-    stop.draining.cancel();
-    stop.tasks.close();
-    if timeout(grace, stop.tasks.wait()).await.is_err() {
-        tracing::warn!(
-            left = stop.tasks.len(),
-            "grace is over, closing what is left"
-        );
-        stop.now.cancel();
-        stop.tasks.wait().await;
-    }
-    tracing::info!("stopped");
+    stop.drain(grace).await;
     Ok(())
 }
 

@@ -44,7 +44,7 @@ async fn carry(client: Arc<Client>, socket: Socket, upgrade: OnUpgrade) {
         return;
     };
     let _open = Open::count(Arc::clone(&client));
-    let hurry = client.stop.draining.clone();
+    let hurry = client.stop.draining().clone();
     match relay(socket, TokioIo::new(tunnel), IDLE, hurry).await {
         Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
         Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),

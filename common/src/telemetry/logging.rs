@@ -16,6 +16,30 @@ use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+/// The flags of both programs.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct LogFlags {
+    /// Least severity logged
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", help_heading = HEADING)]
+    level: LogLevel,
+
+    /// Form of log lines
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", help_heading = HEADING)]
+    format: LogFormat,
+}
+
+/// The heading of the flags that every program has.
+pub const HEADING: &str = "Program";
+
+impl LogFlags {
+    /// Sends this process' events to stderr. Called once, by `main`; a second call changes nothing.
+    pub fn install(self) {
+        // Tests of the real programs run them; in-process tests may have installed their own.
+        let subscriber = subscriber(self.level, self.format, std::io::stderr);
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+}
+
 /// `--log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -49,13 +73,6 @@ impl From<LogLevel> for LevelFilter {
             LogLevel::Error => Self::ERROR,
         }
     }
-}
-
-/// Sends this process' events to stderr. Called once, by `main`; a second call changes nothing.
-pub fn install(level: LogLevel, format: LogFormat) {
-    let subscriber = subscriber(level, format, std::io::stderr);
-    // Tests of the real programs run them; in-process tests may have installed their own.
-    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync

@@ -12,7 +12,7 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 pub(super) async fn ready(State(proxy): State<Arc<Proxy>>) -> (StatusCode, &'static str) {
-    if proxy.stop.draining.is_cancelled() {
+    if proxy.stop.draining().is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "adit-proxy is stopping.\n")
     } else {
         (StatusCode::OK, "adit-proxy is ready.\n")

@@ -36,11 +36,8 @@ pub(crate) fn serve(proxy: &Arc<Proxy>, listeners: Vec<Bound>) {
     let permits = Arc::new(Semaphore::new(proxy.limits.connections));
     for bound in listeners {
         let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&permits));
-        let stop = proxy.stop.draining.clone();
         // A listener that is dropped gives its address to a successor at once.
-        proxy.stop.tasks.spawn(async move {
-            let _ = stop.run_until_cancelled_owned(accepting).await;
-        });
+        proxy.stop.spawn_until_draining(accepting);
     }
 }
 
@@ -54,10 +51,7 @@ async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
         let (socket, peer) = next(&listener).await;
         let place = Place::take(permit, &proxy.metrics.connections);
         let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
-        let now = proxy.stop.now.clone();
-        proxy.stop.tasks.spawn(async move {
-            let _ = now.run_until_cancelled_owned(connection).await;
-        });
+        proxy.stop.spawn(connection);
     }
 }
 
@@ -95,7 +89,7 @@ async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer,
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        () = proxy.stop.draining.cancelled() => {
+        () = proxy.stop.draining().cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -49,10 +49,7 @@ pub(crate) async fn connect(
             clock.upgraded();
             let outside = hyper::upgrade::on(&mut request);
             let carrying = carry(Arc::clone(&proxy), outside, tunnel, permit);
-            let now = proxy.stop.now.clone();
-            proxy.stop.tasks.spawn(async move {
-                let _ = now.run_until_cancelled_owned(carrying).await;
-            });
+            proxy.stop.spawn(carrying);
             Response::new(Either::Left(Full::default()))
         }
         Err(refusal) => {
@@ -116,7 +113,7 @@ async fn carry(
         TokioIo::new(outside),
         TokioIo::new(tunnel),
         proxy.limits.connect_idle_time,
-        proxy.stop.draining.clone(),
+        proxy.stop.draining().clone(),
     );
     let result = relaying.await;
     proxy.metrics.connects_open.dec();

@@ -13,7 +13,7 @@ use crate::session::Session;
 pub(super) fn route(proxy: &Proxy, name: &Name) -> Result<Arc<Session>, Refusal> {
     match proxy.registry.find(name) {
         Found::Here(session) => Ok(session),
-        _ if proxy.stop.draining.is_cancelled() => Err(Refusal::Draining),
+        _ if proxy.stop.draining().is_cancelled() => Err(Refusal::Draining),
         Found::Away(since) => Err(Refusal::Away(name.clone(), since.elapsed())),
         Found::Unknown => Err(Refusal::Unknown(name.clone())),
     }

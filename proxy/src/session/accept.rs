@@ -27,7 +27,7 @@ pub(crate) fn accept(
     clock: Clock,
     mut request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    let checked = if proxy.stop.draining.is_cancelled() {
+    let checked = if proxy.stop.draining().is_cancelled() {
         Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the proxy is stopping",
@@ -40,7 +40,7 @@ pub(crate) fn accept(
             clock.upgraded();
             let upgrade = hyper::upgrade::on(&mut request);
             let living = life::live(Arc::clone(proxy), peer, instance, upgrade);
-            proxy.stop.tasks.spawn(living);
+            proxy.stop.spawn(living);
             switching(&key)
         }
         Err(refused) => {

@@ -53,7 +53,7 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
     let first = tokio::select! {
         first = timeout(time, first) => first,
         _ = &mut driver => Ok(Err(RegistrationEnd::Closed)),
-        () = proxy.stop.now.cancelled() => return tasks.end(),
+        () = proxy.stop.now().cancelled() => return tasks.end(),
     };
     match first {
         Ok(Ok((registrations, registration))) => {
@@ -108,7 +108,7 @@ async fn registered(
         tokio::select! {
             _ = &mut *driver => break,
             () = session.dismissed().cancelled() => break,
-            () = proxy.stop.draining.cancelled() => {
+            () = proxy.stop.draining().cancelled() => {
                 session.dismiss(Farewell::GoingAway, "the proxy is stopping");
                 break;
             }
@@ -142,7 +142,7 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
             }
             if let Some(sender) = session.sender() {
                 // Not waited for: the client may take its time, scrapes do not.
-                proxy.stop.tasks.spawn(accepted(sender));
+                proxy.stop.spawn(accepted(sender));
             }
             true
         }
@@ -173,7 +173,7 @@ async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Driver, tasks: &T
     if !matches!(ending.end(), Some(End::Own(_))) {
         return;
     }
-    let time = match proxy.stop.draining.is_cancelled() {
+    let time = match proxy.stop.draining().is_cancelled() {
         true => proxy.config.shutdown_grace,
         false => FAREWELL_TIME,
     };
@@ -186,7 +186,7 @@ async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Driver, tasks: &T
     tokio::select! {
         () = finished => {}
         () = tokio::time::sleep(time) => {}
-        () = proxy.stop.now.cancelled() => {}
+        () = proxy.stop.now().cancelled() => {}
     }
 }
 
