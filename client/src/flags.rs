@@ -9,7 +9,6 @@ use adit_common::net::listen::ListenAddress;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
-use adit_common::telemetry::version;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
@@ -21,7 +20,7 @@ use crate::config::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
 ///
 /// Nothing has to be opened here, and nothing is scraped but what is named.
 #[derive(Debug, Parser)]
-#[command(name = "adit-client", version = version::LONG, disable_version_flag = true)]
+#[command(name = "adit-client")]
 pub struct Flags {
     /// Proxy to keep a tunnel to: http(s)://HOST[:PORT][/PREFIX]; repeatable, all at once
     #[arg(long = "proxy-url", value_name = "URL", help_heading = PROXIES)]
@@ -83,8 +82,8 @@ pub struct Flags {
     pub log: LogFlags,
 
     /// Print version
-    #[arg(long = "version", action = clap::ArgAction::Version, help_heading = PROGRAM)]
-    version: (),
+    #[arg(long = "version", help_heading = PROGRAM)]
+    pub version: bool,
 }
 
 const PROXIES: &str = "Proxies";

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use adit_client::Config;
 use adit_client::flags::{FlagError, Flags};
+use adit_client::{Config, RunError};
 use adit_common::shutdown::Signals;
 use adit_common::telemetry::version;
 use clap::Parser;
@@ -11,9 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
+/// What was asked for could not be done.
+const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if flags.version {
+        return version("adit-client");
+    }
     flags.log.install();
     let config = match flags.config() {
         Ok(config) => config,
@@ -25,17 +30,18 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("runtime: {error}"), ExitCode::FAILURE),
+        Err(error) => return fail(&format!("runtime: {error}"), ExitCode::from(FAILED)),
     };
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, ExitCode::FAILURE),
+        Err((error, code)) => fail(&error, ExitCode::from(code)),
     }
 }
 
-async fn serve(config: Config) -> Result<(), String> {
-    let signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
-    let listeners = config.bind().await.map_err(|error| error.to_string())?;
+async fn serve(config: Config) -> Result<(), (String, u8)> {
+    let signals = Signals::register().map_err(|e| (format!("signals: {e}"), FAILED))?;
+    let listeners = config.bind().await;
+    let listeners = listeners.map_err(|error| (error.to_string(), FAILED))?;
     tracing::info!(version = version::VERSION, "starting adit-client");
     for listener in &listeners {
         tracing::info!(address = %listener.local(), roles = "web", "listening");
@@ -43,9 +49,21 @@ async fn serve(config: Config) -> Result<(), String> {
     let shutdown = CancellationToken::new();
     let running = adit_client::run(config, listeners, shutdown.clone());
     match signals.drive(running, shutdown).await {
-        Some(result) => result.map_err(|error| error.to_string()),
+        Some(result) => result.map_err(|error| {
+            let code = match error {
+                RunError::Tls { .. } => USAGE,
+                RunError::Metrics(_) => FAILED,
+            };
+            (error.to_string(), code)
+        }),
         None => Ok(()),
     }
+}
+
+#[allow(clippy::print_stdout)] // What was asked for, and nothing else.
+fn version(program: &str) -> ExitCode {
+    println!("{program}, {}", version::LONG);
+    ExitCode::SUCCESS
 }
 
 #[allow(clippy::print_stderr)] // A fatal error is for whoever started us, in one line.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adit_common::registration::{ACCEPTED_PATH, PATH, Registration};
-use adit_common::tunnel::goodbye::{End, Ending};
+use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
 use adit_common::tunnel::settings;
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::tasks::Tasks;
@@ -59,6 +59,7 @@ pub(crate) async fn serve(
         result = &mut connection => result,
         () = client.stop.draining().cancelled() => {
             // The registration has ended by the same token: the proxy routes nothing more here.
+            ending.say(Goodbye::new(Farewell::GoingAway, "the client is stopping"));
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }

@@ -1,8 +1,8 @@
 //! Which header fields pass, and which are between two hops or our own.
 
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 /// The token of a client behind a front proxy that keeps `Authorization` for itself.
@@ -27,6 +27,10 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// the message would mean something else.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // Of the two this one is void (RFC 9112 §6.3): it says nothing about what was decoded.
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in [
         &CONNECTION,
         &KEEP_ALIVE,
@@ -141,6 +145,13 @@ mod tests {
             ("Connection", "host, content-length"),
         ]);
         assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_void() {
+        let left = stripped(&[("Transfer-Encoding", "chunked"), ("Content-Length", "5")]);
+        assert_eq!(left.len(), 0, "{left:?}");
+        assert_eq!(stripped(&[("Content-Length", "5")]), ["content-length"]);
     }
 
     proptest! {

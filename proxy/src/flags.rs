@@ -6,7 +6,6 @@ use std::time::Duration;
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
-use adit_common::telemetry::version;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
@@ -18,7 +17,7 @@ const DEFAULT_PORT: u16 = 8080;
 ///
 /// Point clients at this program (adit-client --proxy-url=…) and Prometheus' `proxy_url` too.
 #[derive(Debug, Parser)]
-#[command(name = "adit-proxy", version = version::LONG, disable_version_flag = true)]
+#[command(name = "adit-proxy")]
 pub struct Flags {
     /// Address of every role without one of its own: HOST:PORT, :PORT or unix:/PATH; repeatable.
     /// [default: 127.0.0.1:8080 and [::1]:8080]
@@ -74,8 +73,8 @@ pub struct Flags {
     pub log: LogFlags,
 
     /// Print version
-    #[arg(long = "version", action = clap::ArgAction::Version, help_heading = PROGRAM)]
-    version: (),
+    #[arg(long = "version", help_heading = PROGRAM)]
+    pub version: bool,
 }
 
 const LISTENING: &str = "Listening";

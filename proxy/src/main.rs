@@ -11,9 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
+/// What was asked for could not be done.
+const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if flags.version {
+        return version("adit-proxy");
+    }
     flags.log.install();
     let config = match flags.config() {
         Ok(config) => config,
@@ -25,17 +30,18 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("runtime: {error}"), ExitCode::FAILURE),
+        Err(error) => return fail(&format!("runtime: {error}"), ExitCode::from(FAILED)),
     };
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, ExitCode::FAILURE),
+        Err((error, code)) => fail(&error, ExitCode::from(code)),
     }
 }
 
-async fn serve(config: Config) -> Result<(), String> {
-    let signals = Signals::register().map_err(|error| format!("signals: {error}"))?;
-    let listeners = config.bind().await.map_err(|error| error.to_string())?;
+async fn serve(config: Config) -> Result<(), (String, u8)> {
+    let signals = Signals::register().map_err(|e| (format!("signals: {e}"), FAILED))?;
+    let listeners = config.bind().await;
+    let listeners = listeners.map_err(|error| (error.to_string(), FAILED))?;
     tracing::info!(version = version::VERSION, "starting adit-proxy");
     for bound in &listeners {
         tracing::info!(address = %bound.local(), roles = %bound.roles(), "listening");
@@ -43,9 +49,15 @@ async fn serve(config: Config) -> Result<(), String> {
     let shutdown = CancellationToken::new();
     let running = adit_proxy::run(config, listeners, shutdown.clone());
     match signals.drive(running, shutdown).await {
-        Some(result) => result.map_err(|error| error.to_string()),
+        Some(result) => result.map_err(|error| (error.to_string(), FAILED)),
         None => Ok(()),
     }
+}
+
+#[allow(clippy::print_stdout)] // What was asked for, and nothing else.
+fn version(program: &str) -> ExitCode {
+    println!("{program}, {}", version::LONG);
+    ExitCode::SUCCESS
 }
 
 #[allow(clippy::print_stderr)] // A fatal error is for whoever started us, in one line.

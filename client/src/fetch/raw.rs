@@ -32,7 +32,7 @@ pub(super) async fn connect(
     let target = super::target(&request, None)?;
     let upstream = client.offer.admit(&target)?;
     client.metrics.upstream_dials.inc();
-    let socket = upstream.dial(deadline.instant()).await?;
+    let socket = upstream.dial(&target, deadline.instant()).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     tasks.spawn(carry(Arc::clone(client), socket, upgrade));
     Ok(Response::new(Either::Left(Empty::new())))

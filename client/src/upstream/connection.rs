@@ -1,6 +1,9 @@
 //! A connection to a target.
 
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_common::fault::{Fault, Report};
@@ -12,7 +15,7 @@ use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -58,18 +61,19 @@ impl Connection {
 }
 
 impl Upstream {
-    /// A socket to it, for raw bytes or for HTTP over it.
-    pub(crate) async fn dial(&self, deadline: Instant) -> Result<Socket, Report> {
+    /// A socket to it, for raw bytes or for HTTP over it. `target` is its name in errors.
+    pub(crate) async fn dial(&self, target: &Target, deadline: Instant) -> Result<Socket, Report> {
         match &self.address {
             Address::Unix(path) => {
-                let stream = dial_unix(path, deadline).await.map_err(|e| undialled(&e))?;
+                let stream = dial_unix(path, deadline).await;
+                let stream = stream.map_err(|error| undialled(target, &error))?;
                 Ok(Socket::from(stream))
             }
             Address::Tcp(Target { name, port }) => {
                 let prefer = self.idle.winner();
                 let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
                     .await
-                    .map_err(|e| undialled(&e))?;
+                    .map_err(|error| undialled(target, &error))?;
                 remember(self, prefer, address.ip());
                 Ok(Socket::from(stream))
             }
@@ -86,14 +90,14 @@ impl Upstream {
         self.idle.put(scheme, connection);
     }
 
-    /// Dials, shakes hands, and is ready to send. `target` is its name in errors.
+    /// Dials, shakes hands, and is ready to send.
     pub(crate) async fn open(
         &self,
         scheme: Scheme,
         target: &Target,
         deadline: Instant,
     ) -> Result<Connection, Report> {
-        let socket = self.dial(deadline).await?;
+        let socket = self.dial(target, deadline).await?;
         if scheme == Scheme::Http {
             return speak(socket, target, deadline).await;
         }
@@ -123,13 +127,13 @@ fn remember(upstream: &Upstream, before: Option<IpAddr>, now: IpAddr) {
     }
 }
 
-fn undialled(error: &DialError) -> Report {
+fn undialled(target: &Target, error: &DialError) -> Report {
     let fault = match error.kind() {
         DialFailure::Dns => Fault::Unresolved,
         DialFailure::Refused => Fault::Refused,
         DialFailure::TimedOut | DialFailure::Unreachable => Fault::Unreachable,
     };
-    Report::new(fault, error)
+    Report::new(fault, format!("{target}: {error}"))
 }
 
 async fn speak<S>(socket: S, target: &Target, deadline: Instant) -> Result<Connection, Report>
@@ -146,7 +150,7 @@ where
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         // Never `http09_responses`: it makes a 200 of anything without a head.
-        .handshake(TokioIo::new(socket))
+        .handshake(TokioIo::new(Sips::new(socket)))
         .await;
     let (sender, connection) =
         handshake.map_err(|error| Report::new(Fault::BrokeOff, format!("{target}: {error}")))?;
@@ -172,5 +176,60 @@ async fn drive<F: Future>(connection: F, mut leased: watch::Receiver<Instant>) {
                 Err(_) => return,
             },
         }
+    }
+}
+
+/// A socket that is read in small pieces. hyper's read buffer has the size of the largest head it
+/// may hold, and doubles up to it as long as it is filled in one read: several such buffers would
+/// be under way for each large body.
+struct Sips<S>(tokio::io::Take<S>);
+
+/// What is read at once, in bytes: four HTTP/2 frames.
+const SIP: u64 = 64 * 1024;
+
+impl<S: AsyncRead> Sips<S> {
+    fn new(socket: S) -> Self {
+        Self(socket.take(SIP))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sips<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.set_limit(SIP);
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sips<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.get_ref().is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_shutdown(cx)
     }
 }

@@ -4,17 +4,20 @@
 //!   a frame's head and its payload share one.
 //! * Received payloads are handed on as they are and copied once, into the reader's buffer.
 //! * Every buffer is bounded: one message gathering, one in the WebSocket being written.
-//! * Closing sends our Close frame and does not wait for the peer's.
+//! * Closing sends our Close frame and does not wait for the peer's; only when the frame says why,
+//!   what the peer still sends is read away for a moment, or a reset would overtake it.
 //! * Pings, their answers and the end after silence happen here, whatever the task waits for.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
@@ -40,8 +43,23 @@ pub struct TunnelStream<S> {
     ending: Ending,
     /// A ping waits in the WebSocket for a flush that HTTP/2 may not ask for.
     unflushed: bool,
-    closing: bool,
+    closing: Closing,
 }
+
+/// How far a shutdown has come.
+#[derive(Debug)]
+enum Closing {
+    /// Not begun.
+    No,
+    /// Our Close frame is being written.
+    Sending,
+    /// It has left, and had something to say.
+    Lingering(Pin<Box<Sleep>>),
+}
+
+/// How long what the peer still sends is read after our Close frame: a socket that is dropped with
+/// unread bytes is reset, and the frame with its reason is lost on the way.
+const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
     /// Over a socket whose upgrade is done. `leftover` are bytes that arrived with the upgrade's
@@ -65,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
             traffic,
             ending,
             unflushed: false,
-            closing: false,
+            closing: Closing::No,
         }
     }
 
@@ -128,6 +146,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
             Ok(()) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(self.broken(error))),
         }
+    }
+
+    /// Hands our Close frame to the WebSocket; nothing when the peer has closed already.
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<()>>> {
+        ready!(self.poll_send(cx))?;
+        match Pin::new(&mut self.websocket).poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Ok(None)),
+            Poll::Pending => return self.poll_pending(cx),
+        }
+        let frame = self.ending.goodbye().map(|goodbye| CloseFrame {
+            code: CloseCode::from(goodbye.farewell.code()),
+            reason: goodbye.reason.clone().into(),
+        });
+        let said = Pin::new(&mut self.websocket).start_send(Message::Close(frame));
+        Poll::Ready(Ok(said.ok()))
     }
 
     /// Room in the message that gathers; zero never.
@@ -279,29 +313,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.closing {
-            ready!(this.poll_send(cx))?;
-            match Pin::new(&mut this.websocket).poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                // The peer has closed already: there is nobody to say it to.
-                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
-                Poll::Pending => return this.poll_pending(cx),
+        loop {
+            match &mut this.closing {
+                Closing::No => {
+                    if ready!(this.poll_say(cx))?.is_none() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    this.closing = Closing::Sending;
+                }
+                Closing::Sending => match Pin::new(&mut this.websocket).poll_flush(cx) {
+                    Poll::Pending => return this.poll_pending(cx),
+                    Poll::Ready(Ok(())) if this.ending.goodbye().is_some() => {
+                        this.closing = Closing::Lingering(Box::pin(sleep(LINGER)));
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Ok(())),
+                },
+                Closing::Lingering(timer) => match Pin::new(&mut this.websocket).poll_next(cx) {
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Ok(())),
+                    Poll::Pending => return timer.as_mut().poll(cx).map(Ok),
+                },
             }
-            let frame = this.ending.goodbye().map(|goodbye| CloseFrame {
-                code: CloseCode::from(goodbye.farewell.code()),
-                reason: goodbye.reason.clone().into(),
-            });
-            this.closing = true;
-            if Pin::new(&mut this.websocket)
-                .start_send(Message::Close(frame))
-                .is_err()
-            {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        match Pin::new(&mut this.websocket).poll_flush(cx) {
-            Poll::Ready(_) => Poll::Ready(Ok(())),
-            Poll::Pending => this.poll_pending(cx),
         }
     }
 }

@@ -242,7 +242,7 @@ async fn a_cut_connection_is_lost_without_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutting_down_says_our_goodbye_and_does_not_wait() {
+async fn shutting_down_says_our_goodbye_and_waits_a_second_for_silence() {
     for role in [Role::Client, Role::Server] {
         let (ours, theirs) = duplex(1024);
         let (mut tunnel, ending) = tunnel(ours, role, Vec::new()).await;
@@ -251,7 +251,7 @@ async fn shutting_down_says_our_goodbye_and_does_not_wait() {
         let start = Instant::now();
         // Nobody at the other end reads, and so nobody answers.
         within(tunnel.shutdown()).await.unwrap();
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(start.elapsed(), seconds(1));
 
         let other = match role {
             Role::Client => Role::Server,
@@ -266,6 +266,33 @@ async fn shutting_down_says_our_goodbye_and_does_not_wait() {
         };
         assert_eq!(next(&mut peer).await, Some(Message::Close(Some(frame))));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_without_a_word_waits_for_nobody() {
+    let (mut tunnel, mut peer, _) = with_peer(1024).await;
+    let start = Instant::now();
+    within(tunnel.shutdown()).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(next(&mut peer).await, Some(Message::Close(None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_is_over_when_the_peer_has_closed() {
+    let (mut tunnel, mut peer, ending) = with_peer(1024).await;
+    ending.say(Goodbye::new(Farewell::GoingAway, "stopping"));
+    // What it had on its way is read, and read away.
+    peer.send(Message::binary(&b"on its way"[..]))
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let closing = tokio::spawn(async move {
+        // Reading the Close frame answers it, and the end of the stream sends the answer.
+        while let Some(Ok(_)) = peer.next().await {}
+    });
+    within(tunnel.shutdown()).await.unwrap();
+    closing.await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 /// Sends every byte back, until the tunnel ends; what it ended with, and when.

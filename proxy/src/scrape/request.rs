@@ -79,7 +79,15 @@ pub(super) fn absolute(
         let uri = rebuild(Scheme::Https, authority.clone(), rest)?;
         return Ok(scrape(request, uri, target, rules));
     }
-    let uri = uri.clone();
+    let uri = match uri.path_and_query() {
+        // `http://pi:9100?x=1` has no path, and an origin-form request must have one.
+        Some(rest) if !rest.as_str().starts_with('/') => {
+            let rest = format!("/{rest}").parse();
+            let rest = rest.map_err(|_| bad("the query is malformed"))?;
+            rebuild(scheme, authority.clone(), rest)?
+        }
+        _ => uri.clone(),
+    };
     Ok(scrape(request, uri, target, rules))
 }
 

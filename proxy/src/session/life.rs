@@ -1,7 +1,6 @@
 //! A session's life: upgraded, registered, serving, ended.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_common::net::socket::Peer;
 use adit_common::registration::{Instance, Registration};
@@ -15,9 +14,6 @@ use super::carrier::Session;
 use super::registration::{RegistrationEnd, Registrations, accepted};
 use super::tunnel::{Driver, Tunnel};
 use crate::Proxy;
-
-/// For our Close frame to leave, when nothing else is under way.
-const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Runs until the session is over; then nothing of it is left.
 pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgrade: OnUpgrade) {
@@ -161,22 +157,21 @@ fn note(ending: &Ending, end: RegistrationEnd) {
             tracing::warn!(reason = %end, "registration refused");
             ending.say(Goodbye::new(Farewell::BadRegistration, end));
         }
-        RegistrationEnd::Closed | RegistrationEnd::Lost(_) => {
-            ending.note(End::Lost(end.to_string()));
+        RegistrationEnd::Closed => {
+            ending.note(End::Peer(Goodbye::new(Farewell::GoingAway, end)));
         }
+        RegistrationEnd::Lost(_) => ending.note(End::Lost(end.to_string())),
     }
 }
 
-/// Lets what is under way finish, and our Close frame leave. While the proxy drains that may take
-/// its grace, which whoever waits for us keeps.
+/// Lets what is under way finish, when one of the ends has only decided to part, and our Close
+/// frame leave. No scrape takes longer than the longest deadline; while the proxy drains, whoever
+/// waits for us keeps the grace.
 async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Driver, tasks: &Tasks) {
-    if !matches!(ending.end(), Some(End::Own(_))) {
+    if !matches!(ending.end(), Some(End::Own(_) | End::Peer(_))) {
         return;
     }
-    let time = match proxy.stop.draining().is_cancelled() {
-        true => proxy.config.shutdown_grace,
-        false => FAREWELL_TIME,
-    };
+    let time = proxy.config.timeouts.max;
     let finished = async {
         let _ = (&mut driver).await;
         // It holds the last handle on hyper's own task, which then says goodbye.

@@ -21,7 +21,7 @@ pub(super) struct Registrations {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RegistrationEnd {
     /// The client ended the stream: it is going.
-    #[error("the client ended its registration")]
+    #[error("the client is leaving")]
     Closed,
     /// The stream or the tunnel broke.
     #[error("{0}")]
