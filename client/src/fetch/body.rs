@@ -42,7 +42,6 @@ pub(crate) struct Fetched {
     inner: Incoming,
     deadline: Pin<Box<Sleep>>,
     way_back: Option<Return>,
-    whole: bool,
     flight: InFlight,
 }
 
@@ -53,22 +52,25 @@ impl Fetched {
         way_back: Return,
         flight: InFlight,
     ) -> Self {
-        Self {
+        let mut fetched = Self {
             inner,
             deadline: Box::pin(sleep_until(deadline)),
             way_back: Some(way_back),
-            whole: false,
             flight,
+        };
+        if fetched.inner.is_end_stream() {
+            // Nothing but a head, as for HEAD: it may never be polled.
+            fetched.give_back();
         }
+        fetched
     }
 }
 
-impl Drop for Fetched {
-    fn drop(&mut self) {
-        // A body of known length is at its end before anybody asks for what follows.
-        if (self.whole || self.inner.is_end_stream())
-            && let Some(way_back) = self.way_back.take()
-        {
+impl Fetched {
+    /// The answer is whole: its connection is free for the next scrape, which may be on its way
+    /// before anybody drops this one.
+    fn give_back(&mut self) {
+        if let Some(way_back) = self.way_back.take() {
             let Return {
                 upstream,
                 scheme,
@@ -90,11 +92,15 @@ impl Body for Fetched {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
+                if self.inner.is_end_stream() {
+                    // A body of known length: nobody need ask for what follows.
+                    self.give_back();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {
-                self.whole = true;
+                self.give_back();
                 Poll::Ready(None)
             }
             Poll::Pending => match self.deadline.as_mut().poll(cx) {
