@@ -4,8 +4,8 @@
 //!   a frame's head and its payload share one.
 //! * Received payloads are handed on as they are and copied once, into the reader's buffer.
 //! * Every buffer is bounded: one message gathering, one in the WebSocket being written.
-//! * Closing sends our Close frame and does not wait for the peer's; only when the frame says why,
-//!   what the peer still sends is read away for a moment, or a reset would overtake it.
+//! * Closing sends our Close frame and depends on no answer: for a second at most what the peer
+//!   still sends is read, where one of the two has a reason to tell.
 //! * Pings, their answers and the end after silence happen here, whatever the task waits for.
 
 use std::io::{self, IoSlice};
@@ -53,12 +53,13 @@ enum Closing {
     No,
     /// Our Close frame is being written.
     Sending,
-    /// It has left, and had something to say.
+    /// It has left; the peer has a moment to hear it, or to say its own.
     Lingering(Pin<Box<Sleep>>),
 }
 
-/// How long what the peer still sends is read after our Close frame: a socket that is dropped with
-/// unread bytes is reset, and the frame with its reason is lost on the way.
+/// How long what the peer still sends is read after our Close frame. A socket that is dropped with
+/// unread bytes is reset, and a frame with its reason is lost on the way; and when HTTP/2 ended
+/// without one, the reason comes behind it.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
@@ -146,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
             Ok(()) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(self.broken(error))),
         }
+    }
+
+    fn has_more_to_say_or_hear(&self) -> bool {
+        self.ending.goodbye().is_some() || self.ending.end().is_none()
     }
 
     /// Hands our Close frame to the WebSocket; nothing when the peer has closed already.
@@ -323,13 +328,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<S> {
                 }
                 Closing::Sending => match Pin::new(&mut this.websocket).poll_flush(cx) {
                     Poll::Pending => return this.poll_pending(cx),
-                    Poll::Ready(Ok(())) if this.ending.goodbye().is_some() => {
+                    Poll::Ready(Ok(())) if this.has_more_to_say_or_hear() => {
                         this.closing = Closing::Lingering(Box::pin(sleep(LINGER)));
                     }
                     Poll::Ready(_) => return Poll::Ready(Ok(())),
                 },
                 Closing::Lingering(timer) => match Pin::new(&mut this.websocket).poll_next(cx) {
-                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Ok(message))) => {
+                        // Only a Close frame matters now, for what it says.
+                        let _ = this.on_message(message);
+                    }
                     Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Ok(())),
                     Poll::Pending => return timer.as_mut().poll(cx).map(Ok),
                 },

@@ -269,8 +269,27 @@ async fn shutting_down_says_our_goodbye_and_waits_a_second_for_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutting_down_without_a_word_waits_for_nobody() {
-    let (mut tunnel, mut peer, _) = with_peer(1024).await;
+async fn shutting_down_hears_the_reason_that_comes_behind_the_end() {
+    let (mut tunnel, mut peer, ending) = with_peer(1024).await;
+    let saying = tokio::spawn(async move {
+        sleep(Duration::from_millis(900)).await;
+        let frame = CloseFrame {
+            code: CloseCode::from(4409),
+            reason: "another pi took the name".into(),
+        };
+        peer.close(Some(frame)).await.unwrap();
+        peer
+    });
+    within(tunnel.shutdown()).await.unwrap();
+    let goodbye = Goodbye::new(Farewell::Replaced, "another pi took the name");
+    assert_eq!(ending.end(), Some(&End::Peer(goodbye)));
+    saying.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_after_the_peers_reason_waits_for_nothing() {
+    let (mut tunnel, mut peer, ending) = with_peer(1024).await;
+    ending.note(End::Protocol("nonsense".into()));
     let start = Instant::now();
     within(tunnel.shutdown()).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);

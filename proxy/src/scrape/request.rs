@@ -82,7 +82,7 @@ pub(super) fn absolute(
     let uri = match uri.path_and_query() {
         // `http://pi:9100?x=1` has no path, and an origin-form request must have one.
         Some(rest) if !rest.as_str().starts_with('/') => {
-            let rest = format!("/{rest}").parse();
+            let rest = format!("/{}", rest.as_str()).parse();
             let rest = rest.map_err(|_| bad("the query is malformed"))?;
             rebuild(scheme, authority.clone(), rest)?
         }

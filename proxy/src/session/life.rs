@@ -33,12 +33,13 @@ pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgr
 async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
     let Tunnel {
         mut sender,
-        mut driver,
+        driver,
         tasks,
         traffic,
         ending,
     } = tunnel;
     let _end = tasks.end_on_drop();
+    let mut driver = Some(driver);
     let time = proxy.limits.registration_time;
     let first = async {
         let mut registrations = Registrations::ask(&mut sender).await?;
@@ -48,7 +49,7 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
     // The connection must be driven for anything in it to happen.
     let first = tokio::select! {
         first = timeout(time, first) => first,
-        _ = &mut driver => Ok(Err(RegistrationEnd::Closed)),
+        () = drive(&mut driver) => Ok(Err(RegistrationEnd::Closed)),
         () = proxy.stop.now().cancelled() => return tasks.end(),
     };
     match first {
@@ -87,7 +88,7 @@ async fn registered(
     session: &Arc<Session>,
     mut registrations: Registrations,
     first: Registration,
-    driver: &mut Driver,
+    driver: &mut Option<Driver>,
 ) {
     if !claim(proxy, session, &first) {
         return;
@@ -102,7 +103,11 @@ async fn registered(
     let ending = session.ending();
     loop {
         tokio::select! {
-            _ = &mut *driver => break,
+            () = drive(driver) => {
+                // Whatever ended it has been noted, but a GOAWAY: then streams under way go on.
+                note(ending, RegistrationEnd::Closed);
+                break;
+            }
             () = session.dismissed().cancelled() => break,
             () = proxy.stop.draining().cancelled() => {
                 session.dismiss(Farewell::GoingAway, "the proxy is stopping");
@@ -167,21 +172,29 @@ fn note(ending: &Ending, end: RegistrationEnd) {
 /// Lets what is under way finish, when one of the ends has only decided to part, and our Close
 /// frame leave. No scrape takes longer than the longest deadline; while the proxy drains, whoever
 /// waits for us keeps the grace.
-async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Driver, tasks: &Tasks) {
+async fn part(proxy: &Arc<Proxy>, ending: &Ending, mut driver: Option<Driver>, tasks: &Tasks) {
     if !matches!(ending.end(), Some(End::Own(_) | End::Peer(_))) {
         return;
     }
     let time = proxy.config.timeouts.max;
     let finished = async {
-        let _ = (&mut driver).await;
-        // It holds the last handle on hyper's own task, which then says goodbye.
-        drop(driver);
+        drive(&mut driver).await;
+        // hyper's own task goes on until every stream has ended, and then says goodbye.
         tasks.ended().await;
     };
     tokio::select! {
         () = finished => {}
         () = tokio::time::sleep(time) => {}
         () = proxy.stop.now().cancelled() => {}
+    }
+}
+
+/// Polls the connection until nothing more can be sent in it. What is left of it then is hyper's
+/// own task, which the driver's drop releases.
+async fn drive(driver: &mut Option<Driver>) {
+    if let Some(running) = driver {
+        let _ = running.await;
+        *driver = None;
     }
 }
 
