@@ -1,1 +1,31 @@
-fn main(){}
+//! Adit from the outside, over real sockets and against real peers. A file per concern.
+
+#![allow(clippy::unwrap_used, reason = "in a test the panic is the finding")]
+
+mod scrapes;
+mod federation;
+mod https;
+mod connect;
+mod discovery;
+mod addresses;
+
+mod truncation;
+mod cancellation;
+mod streaming;
+mod concurrency;
+mod localhost;
+
+mod exporters;
+mod requests;
+mod upstreams;
+
+mod refusals;
+mod bad_requests;
+mod bad_tunnels;
+
+mod pages;
+mod programs;
+mod stopping;
+mod several;
+
+mod documents;

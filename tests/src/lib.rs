@@ -1,1 +1,32 @@
-//! .
+//! What the end-to-end tests are made of: real peers, and scripted ones that misbehave to order.
+//!
+//! * [`pair`] runs proxies and clients in the test's own process, [`binaries`] the real programs.
+//! * [`prometheus`] and [`node_exporter`] are Debian's, each a [`program`] that a test owns.
+//! * [`target`] is what is scraped: it says exactly the bytes it is told to, and remembers the
+//!   bytes it was sent.
+//! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
+//!   that was cut short.
+//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies; [`relay`] is distance;
+//!   [`tls`] is a CA of our own, and a TLS front before a proxy.
+//! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
+//!   that measure from running beside one another; [`ports`] finds free ones.
+//!
+//! Everything is on the loopback, and everything a test started ends with it.
+
+pub mod pair;
+pub mod binaries;
+
+pub mod prometheus;
+pub mod node_exporter;
+pub mod program;
+
+pub mod target;
+pub mod scraper;
+
+pub mod tunnel;
+pub mod relay;
+pub mod tls;
+
+pub mod wait;
+pub mod turn;
+pub mod ports;

@@ -1,0 +1,123 @@
+//! What the documents show works as it stands there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use adit_tests::binaries;
+use adit_tests::program::{Program, debian};
+use tokio::net::TcpStream;
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the workspace").to_owned()
+}
+
+/// The YAML blocks of a page.
+fn blocks(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    text.split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// A block is a whole configuration of Prometheus', one job of it, or what belongs into a job.
+fn configuration(block: &str) -> String {
+    let jobs = "scrape_configs:\n";
+    if block.starts_with(jobs) {
+        block.to_owned()
+    } else if block.starts_with("  - job_name") {
+        format!("{jobs}{block}")
+    } else {
+        format!("{jobs}  - job_name: x\n{block}")
+    }
+}
+
+async fn promtool_accepts(file: &Path) {
+    let promtool = debian("promtool", "prometheus");
+    let file = file.display().to_string();
+    let arguments = ["check", "config", "--syntax-only", &file];
+    let checked = Program::run(promtool, &arguments).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", checked.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_accepts_every_configuration_we_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shown = 0;
+    for page in ["README.md", "docs/scraping.md"] {
+        for block in blocks(page) {
+            let file = folder.path().join("prometheus.yml");
+            std::fs::write(&file, configuration(&block)).unwrap();
+            promtool_accepts(&file).await;
+            shown += 1;
+        }
+    }
+    assert!(shown >= 6, "{shown} blocks found");
+    promtool_accepts(&root().join("examples/quickstart/prometheus.yml")).await;
+}
+
+#[test]
+fn our_client_accepts_the_configuration_we_show() {
+    let blocks = blocks("docs/client.md");
+    assert_eq!(blocks.len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.yml");
+    std::fs::write(&file, &blocks[0]).unwrap();
+    let flag = format!("--config.file={}", file.display());
+    let config = adit_client::Config::from_args([flag]).unwrap();
+    assert_eq!(config.targets.len(), 2);
+    assert_eq!(config.tls.ca_file, Some(folder.path().join("proxy-ca.pem")));
+}
+
+#[test]
+fn every_flag_the_documents_name_exists() {
+    let help: String = ["adit-proxy", "adit-client"]
+        .map(|program| {
+            let mut command = Command::new(binaries::path(program));
+            let output = command.arg("--help").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        })
+        .concat();
+    for page in [
+        "README.md",
+        "docs/scraping.md",
+        "docs/client.md",
+        "docs/operating.md",
+    ] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let named = text.split("--").skip(1).filter_map(|rest| {
+            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || ".-".contains(c)))?;
+            let flag = rest[..end].trim_end_matches(['.', '-']);
+            (flag.len() > 2).then_some(flag)
+        });
+        for flag in named {
+            assert!(help.contains(&format!("--{flag}")), "{page}: --{flag}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn make_run_scrapes_says_so_and_leaves_nothing_behind() {
+    let bin = binaries::path("adit-proxy");
+    let script = format!(
+        "ADIT_BIN={} exec {} >&2",
+        bin.parent().unwrap().display(),
+        root().join("examples/quickstart/run").display()
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]);
+    let run = Program::start(&command);
+    let open = run.line("  open ").await;
+    let up = run.line("=> ").await;
+    assert!(up.contains("up{") && up.contains("=> 1"), "{up}");
+    run.signal("INT");
+    let ended = run.finished().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let prometheus = open.split("http://").nth(1).unwrap();
+    let prometheus = prometheus.split('/').next().unwrap();
+    assert!(
+        TcpStream::connect(prometheus).await.is_err(),
+        "{prometheus} still listens"
+    );
+}

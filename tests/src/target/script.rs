@@ -1,0 +1,84 @@
+//! What a target does with a request.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::journal::Request;
+
+/// What is done for each request. When the steps are through, the connection is closed cleanly.
+pub trait Script: Send + Sync + 'static {
+    /// The steps for this request.
+    fn steps(&self, request: &Request) -> Vec<Step>;
+}
+
+impl<F: Fn(&Request) -> Vec<Step> + Send + Sync + 'static> Script for F {
+    fn steps(&self, request: &Request) -> Vec<Step> {
+        self(request)
+    }
+}
+
+/// Always the same steps.
+impl Script for Vec<Step> {
+    fn steps(&self, _: &Request) -> Vec<Step> {
+        self.clone()
+    }
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// These bytes, in one write.
+    Send(Bytes),
+    /// These bytes, one by one, with a pause before each.
+    Trickle(Bytes, Duration),
+    /// So many bytes, 64 KiB a write, as fast as they are taken.
+    Flood(u64),
+    /// Nothing for so long.
+    Pause(Duration),
+    /// Nothing until the test opens the gate.
+    Wait(Gate),
+    /// Nothing until the peer leaves.
+    Stall,
+    /// What the peer sends comes back, until it has finished.
+    Echo,
+    /// The end by RST: a process that was killed with bytes unread, or a router that forgot.
+    Reset,
+    /// The connection stays, for another request.
+    Next,
+}
+
+impl Step {
+    /// Bytes from text.
+    pub fn send(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Send(bytes.into().into())
+    }
+}
+
+/// Holds a script until the test opens it; for good.
+#[derive(Clone, Default)]
+pub struct Gate(CancellationToken);
+
+impl Gate {
+    /// Lets everyone through.
+    pub fn open(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits until it is open.
+    pub async fn opened(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_cancelled() {
+            "open"
+        } else {
+            "shut"
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! A client that speaks the tunnel's protocol, and says in it what the test wants said.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use adit_common::registration::{ACCEPTED_PATH, Instance, PATH as REGISTRATION};
+use adit_common::tunnel::goodbye::{End, Ending};
+use adit_common::tunnel::stream::TunnelStream;
+use adit_common::tunnel::tasks::Tasks;
+use adit_common::tunnel::traffic::Traffic;
+use adit_common::tunnel::watchdog::Liveness;
+use adit_common::tunnel::{PATH, SUBPROTOCOL, settings};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, watch};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::scraper::{Answer, Connection};
+use crate::wait::{PATIENCE, within};
+
+/// A fake client's end of a tunnel. Dropping it cuts the tunnel.
+#[derive(Debug)]
+pub struct FakeClient {
+    registration: Sender<Bytes>,
+    accepted: watch::Receiver<bool>,
+    ending: Ending,
+    tasks: Tasks,
+}
+
+/// The upgrade request that a client sends, line by line, to be spoilt.
+pub fn upgrade_request() -> Vec<String> {
+    vec![
+        format!("GET {PATH} HTTP/1.1"),
+        "Host: localhost".into(),
+        "Connection: Upgrade".into(),
+        "Upgrade: websocket".into(),
+        "Sec-WebSocket-Version: 13".into(),
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==".into(),
+        format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}"),
+        format!("Adit-Instance: {}", Instance::now()),
+    ]
+}
+
+/// The answer to such a request that is no upgrade.
+///
+/// # Panics
+/// When it is one.
+pub async fn refused_upgrade(proxy: SocketAddr, lines: &[String]) -> Answer {
+    let mut connection = Connection::open(proxy).await;
+    let answer = connection.exchange(lines.join("\r\n") + "\r\n\r\n").await;
+    assert_ne!(answer.head.status, 101, "{answer:?}");
+    answer
+}
+
+impl FakeClient {
+    /// Dials `proxy`, and has said nothing yet when asked for its registration.
+    ///
+    /// # Panics
+    /// When the proxy does not upgrade.
+    pub async fn dial(proxy: SocketAddr) -> Self {
+        let mut connection = Connection::open(proxy).await;
+        connection
+            .write(upgrade_request().join("\r\n") + "\r\n\r\n")
+            .await;
+        // The proxy speaks first, and all of that is the tunnel's.
+        let head = connection.head_and_no_more().await;
+        assert_eq!(head.status, 101, "{head:?}");
+        let protocol = head.field("sec-websocket-protocol");
+        assert_eq!(protocol.as_deref(), Some(SUBPROTOCOL));
+        Self::serve(connection.into_stream()).await
+    }
+
+    /// Dials, and registers with this line.
+    pub async fn register(proxy: SocketAddr, line: impl AsRef<[u8]>) -> Self {
+        let mut client = Self::dial(proxy).await;
+        client.say(line).await;
+        client
+    }
+
+    async fn serve(stream: TcpStream) -> Self {
+        let ending = Ending::default();
+        let tasks = Tasks::default();
+        let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
+        let stream = TunnelStream::new(
+            stream,
+            Role::Client,
+            Vec::new(),
+            liveness.expect("the defaults"),
+            Arc::new(Traffic::default()),
+            ending.clone(),
+        )
+        .await;
+        let (registration, body) = Channel::new(1);
+        let body = Arc::new(Mutex::new(Some(body)));
+        let (accept, accepted) = watch::channel(false);
+        let service = service_fn(move |request| answer(request, body.clone(), accept.clone()));
+        let serving = settings::client_end(tasks.clone())
+            .serve_connection(TokioIo::new(ToTheEnd(stream)), service);
+        tasks.spawn(async move {
+            // Why it ended stands in `ending`.
+            let _ = serving.await;
+        });
+        Self {
+            registration,
+            accepted,
+            ending,
+            tasks,
+        }
+    }
+
+    /// Says one more line of registration.
+    pub async fn say(&mut self, line: impl AsRef<[u8]>) {
+        let mut line = line.as_ref().to_vec();
+        line.push(b'\n');
+        self.say_without_end(line).await;
+    }
+
+    /// Says these bytes and no end of line.
+    pub async fn say_without_end(&mut self, line: impl AsRef<[u8]>) {
+        for piece in line.as_ref().chunks(16 * 1024) {
+            // A proxy that has heard enough does not listen to the rest.
+            if self
+                .registration
+                .send_data(Bytes::copy_from_slice(piece))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Ends the registration in good order, as a client does that leaves.
+    pub fn end_registration(&mut self) {
+        let (closed, _) = Channel::<Bytes>::new(1);
+        self.registration = closed;
+    }
+
+    /// Waits until the proxy routes to it.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub async fn accepted(&self) {
+        let mut accepted = self.accepted.clone();
+        let waiting = within(
+            PATIENCE,
+            "a fake client is accepted",
+            accepted.wait_for(|is| *is),
+        );
+        assert!(
+            waiting.await.is_ok(),
+            "not accepted: {:?}",
+            self.ending.end()
+        );
+    }
+
+    /// Why the tunnel ended, when it has.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn end(self) -> End {
+        // The service holds the sender and goes with the connection.
+        let mut accepted = self.accepted.clone();
+        let ended = async { while accepted.changed().await.is_ok() {} };
+        within(PATIENCE, "the end of a tunnel", ended).await;
+        self.ending
+            .end()
+            .cloned()
+            .expect("an ended tunnel has a reason")
+    }
+}
+
+impl Drop for FakeClient {
+    fn drop(&mut self) {
+        self.tasks.end();
+    }
+}
+
+/// hyper leaves when HTTP/2 says goodbye; what the WebSocket says behind it shall be heard too.
+struct ToTheEnd(TunnelStream<TcpStream>);
+
+impl AsyncRead for ToTheEnd {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ToTheEnd {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut rest = [0; 4096];
+            let mut rest = ReadBuf::new(&mut rest);
+            match ready!(Pin::new(&mut self.0).poll_read(cx, &mut rest)) {
+                Ok(()) if !rest.filled().is_empty() => {}
+                // Nobody listens to what we would say now.
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// The registration once, and a page of its own for every target.
+async fn answer(
+    request: Request<Incoming>,
+    registration: Arc<Mutex<Option<Channel<Bytes>>>>,
+    accept: watch::Sender<bool>,
+) -> Result<Response<Body>, Infallible> {
+    let own = request.uri().authority().is_none();
+    let body = match request.uri().path() {
+        REGISTRATION if own => match registration.lock().await.take() {
+            Some(body) => body.boxed(),
+            None => Full::default().boxed(),
+        },
+        ACCEPTED_PATH if own => {
+            accept.send_replace(true);
+            Full::default().boxed()
+        }
+        _ => Full::from("fake 1\n").boxed(),
+    };
+    Ok(Response::new(body))
+}
