@@ -38,16 +38,6 @@ impl Ground {
         let names = scraper::page(self.proxy.address, "/clients").await.text();
         assert_eq!(names.trim_end(), r#"[{"targets":["pi"],"labels":null}]"#);
     }
-
-    /// Lines of the proxy's log with `part`, once there is one.
-    async fn logged(&self, part: &str) -> Vec<String> {
-        self.proxy.program.line(part).await;
-        let log = self.proxy.program.log();
-        log.lines()
-            .filter(|line| line.contains(part))
-            .map(str::to_owned)
-            .collect()
-    }
 }
 
 fn spoilt(field: &str, replacement: Option<&str>) -> Vec<String> {
@@ -186,12 +176,24 @@ async fn a_bad_registration_is_logged_once() {
     let ground = Ground::new().await;
     let client = FakeClient::register(ground.proxy.address, "{\"names\":[\"odd one\"]}").await;
     client.end().await;
-    let lines = ground.logged("must not stand in a name").await;
+    let lines = ground
+        .proxy
+        .program
+        .lines("must not stand in a name", 1)
+        .await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("level="), "{lines:?}");
     ground.still_good().await;
     // Nothing follows it later either.
-    assert_eq!(ground.logged("must not stand in a name").await.len(), 1);
+    assert_eq!(
+        ground
+            .proxy
+            .program
+            .lines("must not stand in a name", 1)
+            .await
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +215,7 @@ async fn a_registration_of_ten_megabytes_is_not_held() {
             end => panic!("no goodbye: {end:?}"),
         }
     }
-    let lines = ground.logged("longer than").await;
+    let lines = ground.proxy.program.lines("longer than", 2).await;
     assert_eq!(lines.len(), 2, "one for each: {lines:?}");
     let grown = ground.proxy.program.memory().peak.saturating_sub(before);
     assert!(grown < 10 << 20, "{grown}");

@@ -218,6 +218,7 @@ async fn a_scrape_that_went_well_logs_nothing() {
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let client = Client::start(&proxy.url(), &[&flag]).await;
     proxy.program.line("client registered").await;
+    client.program.line("msg=registered").await;
     let before = [proxy.program.log(), client.program.log()];
     for _ in 0..20 {
         scraper::scrape(proxy.address, "http://pi:9100/metrics")
@@ -225,7 +226,18 @@ async fn a_scrape_that_went_well_logs_nothing() {
             .expect(200);
         scraper::page(proxy.address, "/metrics").await.expect(200);
     }
-    assert_eq!([proxy.program.log(), client.program.log()], before);
+    // The next thing either says is about the end.
+    client.program.signal("TERM");
+    for (program, before, next) in [
+        (&client.program, &before[1], "stopping"),
+        (&proxy.program, &before[0], "client gone"),
+    ] {
+        program.line(next).await;
+        let log = program.log();
+        let after = log.strip_prefix(before.as_str()).expect("a log only grows");
+        let line = after.trim_start().lines().next();
+        assert!(line.is_some_and(|line| line.contains(next)), "{log}");
+    }
     for line in before.iter().flat_map(|log| log.lines()) {
         let fields = ["ts=", " level=", " msg="];
         assert!(fields.iter().all(|field| line.contains(field)), "{line}");
@@ -254,7 +266,7 @@ async fn start_up_prints_a_line_for_each_address_with_its_roles() {
         "--tunnel.listen-address=[::1]:0",
     ];
     let proxy = Proxy::start(&flags).await;
-    proxy.program.line("roles=tunnel").await;
+    proxy.program.line("roles=scrape").await;
     let log = proxy.program.log();
     let lines: Vec<&str> = log
         .lines()

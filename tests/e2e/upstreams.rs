@@ -102,6 +102,8 @@ async fn verification_is_skipped_only_when_told_and_with_a_warning() {
         let flag = format!("--config.file={}", file.display());
         let client = binaries::Client::start(&proxy.url(), &[&flag]).await;
         let answer = adit_tests::scraper::scrape(proxy.address, "http://pi:1/metrics").await;
+        // What is said on the way there stands before it.
+        client.program.line("msg=registered").await;
         let log = client.program.log();
         let warned = log
             .lines()

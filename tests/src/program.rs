@@ -115,13 +115,27 @@ impl Program {
     /// # Panics
     /// When neither comes.
     pub async fn line_or_end(&self, part: &str) -> Option<String> {
+        self.lines(part, 1).await.into_iter().next()
+    }
+
+    /// Every line with `part` in it as soon as there are `count`, or the program has ended.
+    ///
+    /// # Panics
+    /// When neither comes.
+    pub async fn lines(&self, part: &str, count: usize) -> Vec<String> {
         let mut stderr = self.stderr.clone();
-        let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(part));
-        let what = format!("{} says {part:?}", self.name);
+        let with = |lines: &Vec<String>| -> Vec<String> {
+            lines
+                .iter()
+                .filter(|line| line.contains(part))
+                .cloned()
+                .collect()
+        };
+        let what = format!("{} says {part:?}, {count} times", self.name);
+        let enough = stderr.wait_for(|lines| with(lines).len() >= count);
         // An error is its end, and the line may have been its last.
-        let _ = within(PATIENCE, &what, stderr.wait_for(has)).await;
-        let lines = self.stderr.borrow();
-        lines.iter().find(|line| line.contains(part)).cloned()
+        let _ = within(PATIENCE, &what, enough).await;
+        with(&self.stderr.borrow())
     }
 
     /// Sends a signal, by its name without `SIG`.

@@ -7,7 +7,7 @@ mod body;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -267,18 +267,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The stream, and what was read ahead of what was asked for.
     pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.buffer.to_vec())
-    }
-
-    /// Waits until the server closes, having sent no more, and says how long that took.
-    ///
-    /// # Panics
-    /// When it sends more, or stays.
-    pub async fn closed(&mut self) -> Duration {
-        let started = Instant::now();
-        let reading = self.stream.read_buf(&mut self.buffer);
-        let read = within(PATIENCE, "the server closes", reading).await;
-        assert!(matches!(read, Ok(0) | Err(_)), "more: {:?}", self.buffer);
-        started.elapsed()
     }
 }
 

@@ -51,14 +51,6 @@ impl Journal {
             .iter()
             .flat_map(|connection| &connection.requests)
     }
-
-    /// Bytes written on all connections.
-    pub fn written(&self) -> u64 {
-        self.connections
-            .iter()
-            .map(|connection| connection.written)
-            .sum()
-    }
 }
 
 impl Connection {

@@ -42,8 +42,6 @@ pub enum Step {
     Wait(Gate),
     /// Nothing until the peer leaves.
     Stall,
-    /// What the peer sends comes back, until it has finished.
-    Echo,
     /// The end by RST: a process that was killed with bytes unread, or a router that forgot.
     Reset,
     /// The connection stays, for another request.

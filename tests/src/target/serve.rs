@@ -121,7 +121,6 @@ async fn perform(wire: &mut impl Wire, entry: &Entry, steps: Vec<Step>) -> io::R
             Step::Pause(pause) => unless_left(wire, sleep(pause)).await?,
             Step::Wait(gate) => unless_left(wire, gate.opened()).await?,
             Step::Stall => unless_left(wire, std::future::pending()).await?,
-            Step::Echo => echo(wire).await?,
             Step::Reset => return Ok(Done::Reset),
             Step::Next => return Ok(Done::Next),
         }
@@ -162,18 +161,6 @@ async fn flood(wire: &mut impl Wire, entry: &Entry, total: u64) -> io::Result<()
     Ok(())
 }
 
-async fn echo(wire: &mut impl Wire) -> io::Result<()> {
-    let mut piece = vec![0; FLOOD];
-    loop {
-        let n = wire.read(&mut piece).await?;
-        if n == 0 {
-            return Ok(());
-        }
-        wire.write_all(&piece[..n]).await?;
-        wire.flush().await?;
-    }
-}
-
 /// The future, unless the peer leaves first.
 async fn unless_left(wire: &mut impl Wire, future: impl Future<Output = ()>) -> io::Result<()> {
     let mut byte = [0];
@@ -212,8 +199,7 @@ async fn read_request(wire: &mut impl Wire) -> io::Result<Option<Request>> {
     Ok(Some(request))
 }
 
-/// By Content-Length, or chunked; anything else has none. A CONNECT-like peer that sends more is
-/// for [`Step::Echo`].
+/// By Content-Length, or chunked; anything else has none.
 async fn read_body(wire: &mut impl Wire, request: &mut Request) -> io::Result<()> {
     let length = request
         .field("content-length")

@@ -6,6 +6,8 @@ use std::path::Path;
 use rustls::pki_types::pem;
 use rustls::{AlertDescription, CertificateError};
 
+use super::verify::is_a_cas_own;
+
 /// TLS could not be set up, or a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -116,9 +118,8 @@ fn certificate_reason(error: &CertificateError) -> String {
         E::BadEncoding => "certificate damaged",
         E::BadSignature => "certificate signature wrong",
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "certificate not made for servers",
-        // What `openssl req -x509` makes unless told otherwise. webpki's error is not ours to name.
-        E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "certificate is a CA's own (make one for the server, with CA:FALSE)"
+        error if is_a_cas_own(error) => {
+            "certificate is a CA's own (give it in ca_file, or make one for the server with CA:FALSE)"
         }
         _ => return format!("certificate refused: {error}"),
     };

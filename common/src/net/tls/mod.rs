@@ -2,19 +2,22 @@
 //!
 //! [`ClientTls`] is what a user says; [`ClientTls::build`] reads the files it names, once, and gives
 //! a [`Connector`]; [`Connector::connect`] shakes hands. What goes wrong on the way is a [`TlsError`],
-//! in words an operator can act on (`error`).
+//! in words an operator can act on (`error`). Who is taken for the server that was meant is decided
+//! in `verify`.
 
 mod error;
+mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -22,12 +25,14 @@ use tokio_rustls::client::TlsStream;
 
 pub use error::TlsError;
 use error::{handshake_reason, pair_reason, pem_reason};
+use verify::{AcceptAnyone, OrListed};
 
 /// What a user may say about TLS towards a server. The default is: the system's roots, the name
 /// that was dialled, no certificate of our own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// PEM file with the only roots to trust, instead of the system's.
+    /// PEM file with the only roots to trust, instead of the system's; or with the server's own
+    /// certificate, when that is self-signed.
     pub ca_file: Option<PathBuf>,
     /// PEM file with our certificate, then its intermediates. Goes with `key_file`.
     pub cert_file: Option<PathBuf>,
@@ -58,7 +63,10 @@ impl ClientTls {
                 .dangerous()
                 .with_custom_certificate_verifier(verifier)
         } else {
-            builder.with_root_certificates(self.roots()?)
+            let verifier = self.verifier(Arc::clone(&provider))?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
         };
         let mut config = match self.own_certificate()? {
             None => builder.with_no_client_auth(),
@@ -74,21 +82,31 @@ impl ClientTls {
         })
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        let Some(path) = &self.ca_file else {
+            // Fails for an empty store, which `system_roots` never gives, and for lists of revoked
+            // certificates, of which there are none.
+            return Ok(WebPkiServerVerifier::builder_with_provider(
+                Arc::new(installed_roots()),
+                provider,
+            )
+            .build()
+            .expect("roots, and nothing revoked"));
+        };
+        let own = certificates("ca_file", path)?;
         let mut roots = RootCertStore::empty();
-        if let Some(path) = &self.ca_file {
-            for certificate in certificates("ca_file", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| TlsError::file("ca_file", path, error.to_string()))?;
-            }
-            return Ok(roots);
+        for certificate in &own {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| TlsError::file("ca_file", path, error.to_string()))?;
         }
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::debug!(%error, "system root certificates not read");
-        }
-        Ok(system_roots(system.certs))
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| TlsError::file("ca_file", path, error.to_string()))?;
+        Ok(Arc::new(OrListed::new(verifier, own)))
     }
 
     fn own_certificate(&self) -> Result<Option<OwnCertificate<'_>>, TlsError> {
@@ -105,6 +123,14 @@ impl ClientTls {
             }
         }
     }
+}
+
+fn installed_roots() -> RootCertStore {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::debug!(%error, "system root certificates not read");
+    }
+    system_roots(system.certs)
 }
 
 /// The system's roots, or Mozilla's where it has none, as in a container made from scratch.
@@ -189,52 +215,6 @@ impl Connector {
             reason,
             certificate,
         })
-    }
-}
-
-/// Accepts every certificate, for `insecure_skip_verify`. The server must still prove that it holds
-/// the key of the one it shows.
-#[derive(Debug)]
-struct AcceptAnyone(WebPkiSupportedAlgorithms);
-
-impl AcceptAnyone {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self(provider.signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for AcceptAnyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
 

@@ -175,12 +175,40 @@ async fn certificates_are_refused_in_plain_words() {
         (serving(&early), "not valid yet (is the clock right?)"),
         (
             serving(&own),
-            "is a CA's own (make one for the server, with CA:FALSE)",
+            "is a CA's own (give it in ca_file, or make one for the server with CA:FALSE)",
         ),
     ] {
         let said = refusal(&lab.trusting(), "nas", server).await;
         assert_eq!(said, format!("tls with nas: certificate {reason}"));
     }
+}
+
+/// What `openssl req -x509` makes: signed by itself, and a CA's.
+fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Pair {
+    let mut params = CertificateParams::new(vec!["nas".to_owned()]).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    let key = KeyPair::generate().expect("a key");
+    Pair(params.self_signed(&key).expect("a certificate"), key)
+}
+
+#[tokio::test]
+async fn a_self_signed_server_is_trusted_when_it_is_listed_itself() {
+    let lab = Lab::new();
+    let listing = |pair: &Pair| ClientTls {
+        ca_file: Some(lab.file("listed.pem", &pair.0.pem())),
+        ..ClientTls::default()
+    };
+    let nas = self_signed(|_| {});
+    let trusted = shake(&listing(&nas), "nas", serving(&nas)).await;
+    trusted.expect("listed");
+    let said = refusal(&listing(&nas), "other", serving(&nas)).await;
+    assert!(said.contains("not valid for this name"), "{said}");
+    let stranger = self_signed(|_| {});
+    refusal(&listing(&nas), "nas", serving(&stranger)).await;
+    let expired = self_signed(|params| params.not_after = date_time_ymd(2020, 1, 1));
+    let said = refusal(&listing(&expired), "nas", serving(&expired)).await;
+    assert!(said.contains("expired"), "{said}");
 }
 
 #[tokio::test]
