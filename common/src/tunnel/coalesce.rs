@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// Frames of so many bytes cost nothing (h2: `DATA_FRAME_MIN`).
 const SMALL: usize = 256;
@@ -26,6 +26,10 @@ const FULL: usize = 16 * 1024;
 /// streams that nobody reads take 40 s to use up the budget, longer than most deadlines.
 const BURST: u32 = 32;
 const EVERY: Duration = Duration::from_millis(200);
+
+/// Between the last of a body and the news that it broke off. h2 throws away what is queued in a
+/// stream that is reset, its head included: the other end would not know that anybody answered.
+const BEFORE_BREAKING: Duration = Duration::from_millis(10);
 
 /// The rate of one stream's small frames (GCRA: one instant is all its state).
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pin_project! {
         // What came behind `held` and must not overtake it.
         next: Option<Frame<Bytes>>,
         ended: bool,
+        // What `inner` failed with, until what came before it has had its time to leave.
+        failed: Option<B::Error>,
         // Whoever fills `inner` has had a turn since it last gave something.
         yielded: bool,
         pace: Pace,
@@ -82,6 +88,7 @@ impl<B: Body> Coalesced<B> {
             held: BytesMut::new(),
             next: None,
             ended: false,
+            failed: None,
             yielded: false,
             pace: Pace::default(),
             timer: None,
@@ -101,11 +108,14 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
         if let Some(frame) = this.next.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        while !*this.ended {
+        while !*this.ended && this.failed.is_none() {
             let frame = match this.inner.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
-                // What was held is part of a message that will never be whole.
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Err(error))) => {
+                    *this.failed = Some(error);
+                    *this.timer = Some(Box::pin(sleep(BEFORE_BREAKING)));
+                    break;
+                }
                 Poll::Ready(None) => {
                     *this.ended = true;
                     break;
@@ -155,7 +165,13 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
             }
         }
         if this.held.is_empty() {
-            return Poll::Ready(None);
+            if this.failed.is_some()
+                && let Some(timer) = this.timer
+                && timer.as_mut().poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            return Poll::Ready(this.failed.take().map(Err));
         }
         let piece = this.held.split().freeze();
         this.pace.spend(piece.len(), Instant::now());
@@ -163,7 +179,10 @@ impl<B: Body<Data = Bytes>> Body for Coalesced<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.next.is_none() && (self.ended || self.inner.is_end_stream())
+        self.held.is_empty()
+            && self.next.is_none()
+            && self.failed.is_none()
+            && (self.ended || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -226,6 +245,26 @@ mod tests {
     async fn trailers_come_last() {
         let pieces = vec![data(10), Ok(Frame::trailers(HeaderMap::new()))];
         assert_eq!(sizes(at_once(pieces)).await, [10, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_a_break_leaves_before_it() {
+        let (mut sender, body) = Channel::<Bytes, &str>::new(2);
+        sender
+            .send_data(Bytes::from_static(b"half a bo"))
+            .await
+            .unwrap();
+        sender.abort("cut");
+        let mut body = std::pin::pin!(Coalesced::new(body));
+        let start = Instant::now();
+        let half = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            (&*half, start.elapsed()),
+            (&b"half a bo"[..], Duration::ZERO)
+        );
+        assert!(!body.is_end_stream());
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "cut");
+        assert_eq!(start.elapsed(), BEFORE_BREAKING);
     }
 
     #[tokio::test(start_paused = true)]

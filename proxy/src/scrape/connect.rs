@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
 use super::flight::InFlight;
+use super::forward;
 use super::relay::ScrapeBody;
 use super::reply::Refusal;
 use super::request::{self, Form};
@@ -74,7 +75,7 @@ async fn open(
     let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
     let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(lost(session.end_or(&error))),
+        Ok(Err(error)) => return Err(forward::lost(&session, target, &error)),
         Err(_) => return Err(Refusal::Deadline(target, deadline.granted())),
     };
     if let Some(report) = Report::read_from(response.headers()) {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use adit_common::fault::Report;
+use adit_common::fault::{Fault, Report};
 use adit_common::headers::{self, strip_hop_by_hop};
 use adit_common::net::socket::Peer;
+use adit_common::target::Target;
 use http::Response;
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use super::request::{Form, Scrape};
 use super::route::route;
 use crate::Proxy;
 use crate::clock::Clock;
-use crate::session::SendError;
+use crate::session::{SendError, Session};
 
 /// Answers a scrape, whatever becomes of it. Dropped when the scraper leaves: then the stream is
 /// reset, and the client drops its request to the target.
@@ -54,6 +55,19 @@ pub(super) async fn answer(
             flight.answered(response.status().as_u16());
             tracing::debug!(%peer, form = form.as_str(), ?refusal, "scrape refused");
             response.map(Either::Left)
+        }
+    }
+}
+
+/// Whose fault it is that a request got no answer: a stream that was reset in a session that goes
+/// on is the target's.
+pub(super) fn lost(session: &Session, target: Target, error: &SendError) -> Refusal {
+    match (session.ending().end(), error) {
+        (Some(end), _) => Refusal::CarrierLost(target, end.to_string()),
+        (None, SendError::Unsent(_)) => Refusal::CarrierLost(target, error.to_string()),
+        (None, SendError::Lost(_)) => {
+            let words = format!("{target} broke off before it had answered");
+            Refusal::Reported(Report::new(Fault::BrokeOff, words))
         }
     }
 }
@@ -95,10 +109,7 @@ async fn attempt(
                 proxy.registry.release(&session);
                 request = *unsent;
             }
-            Ok(Err(error)) => {
-                let why = session.end_or(&error);
-                return Err(Refusal::CarrierLost(target, why));
-            }
+            Ok(Err(error)) => return Err(lost(&session, target, &error)),
             Err(_) => return Err(Refusal::Deadline(target, deadline.granted())),
         }
     };

@@ -27,6 +27,8 @@ pin_project! {
         #[pin]
         deadline: Sleep,
         flight: InFlight,
+        // Told at the next poll: before that hyper flushes the head and what came behind it.
+        broken: Option<Broken>,
         done: bool,
         // Where the close of the connection would pass for the end of the body.
         clock: Option<Clock>,
@@ -52,6 +54,7 @@ impl Relayed {
             inner,
             deadline: sleep_until(deadline),
             flight,
+            broken: None,
             done: false,
             clock,
         }
@@ -67,6 +70,9 @@ impl Body for Relayed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.project();
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
         let (reason, broken): (_, Broken) = match this.inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
@@ -87,11 +93,13 @@ impl Body for Relayed {
         if let Some(clock) = this.clock {
             clock.reset_on_close();
         }
-        Poll::Ready(Some(Err(broken)))
+        *this.broken = Some(broken);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.broken.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

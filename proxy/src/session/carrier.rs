@@ -116,21 +116,14 @@ impl Session {
         }
     }
 
-    /// Why the session ended, when that is known, else what a request in it failed with.
-    pub(crate) fn end_or(&self, error: &SendError) -> String {
-        match self.ending.end() {
-            Some(end) => end.to_string(),
-            None => error.to_string(),
-        }
-    }
-
     /// Ends it with a word to the client. Its own task does the rest.
     pub(crate) fn dismiss(&self, farewell: Farewell, reason: impl fmt::Display) {
         self.ending.say(Goodbye::new(farewell, reason));
         self.over.cancel();
     }
 
-    pub(super) fn ending(&self) -> &Ending {
+    /// Why it ended, when it has.
+    pub(crate) fn ending(&self) -> &Ending {
         &self.ending
     }
 

@@ -67,11 +67,13 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
         }
         Ok(Err(end)) => {
             note(&ending, end);
+            refused(&ending);
             drop(sender);
         }
         Err(_) => {
             let reason = format!("no registration within {time:?}");
             ending.say(Goodbye::new(Farewell::BadRegistration, reason));
+            refused(&ending);
             drop(sender);
         }
     }
@@ -91,7 +93,7 @@ async fn registered(
     driver: &mut Option<Driver>,
 ) {
     if !claim(proxy, session, &first) {
-        return;
+        return refused(session.ending());
     }
     proxy.metrics.sessions.inc();
     tracing::info!(
@@ -148,10 +150,16 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
             true
         }
         Err(taken) => {
-            tracing::warn!(reason = %taken, "registration refused");
             session.dismiss(Farewell::Replaced, taken);
             false
         }
+    }
+}
+
+/// Said once: of a session that was registered the line about its end says it.
+fn refused(ending: &Ending) {
+    if let Some(end) = ending.end() {
+        tracing::warn!(reason = %end, "registration refused");
     }
 }
 
@@ -159,7 +167,6 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
 fn note(ending: &Ending, end: RegistrationEnd) {
     match end {
         RegistrationEnd::Bad(_) | RegistrationEnd::Status(_) => {
-            tracing::warn!(reason = %end, "registration refused");
             ending.say(Goodbye::new(Farewell::BadRegistration, end));
         }
         RegistrationEnd::Closed => {
