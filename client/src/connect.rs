@@ -164,7 +164,6 @@ async fn open(
     let stream = TunnelStream::new(
         TokioIo::new(upgraded),
         Role::Client,
-        Vec::new(),
         client.config.liveness,
         Arc::new(Traffic::default()),
         ending.clone(),

@@ -96,7 +96,6 @@ impl FakeClient {
         let stream = TunnelStream::new(
             stream,
             Role::Client,
-            Vec::new(),
             liveness.expect("the defaults"),
             Arc::new(Traffic::default()),
             ending.clone(),

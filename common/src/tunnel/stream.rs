@@ -63,19 +63,18 @@ enum Closing {
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
-    /// Over a socket whose upgrade is done. `leftover` are bytes that arrived with the upgrade's
-    /// last one; hyper's `Upgraded` gives them itself.
+    /// Over a socket whose upgrade is done, and which gives first what arrived with the upgrade's
+    /// last byte, as hyper's `Upgraded` does.
     pub async fn new(
         socket: S,
         role: Role,
-        leftover: Vec<u8>,
         liveness: Liveness,
         traffic: Arc<Traffic>,
         ending: Ending,
     ) -> Self {
         let socket = Counted::new(socket, Arc::clone(&traffic));
         let config = Some(settings::websocket());
-        let websocket = WebSocketStream::from_partially_read(socket, leftover, role, config).await;
+        let websocket = WebSocketStream::from_raw_socket(socket, role, config).await;
         Self {
             websocket,
             incoming: Bytes::new(),

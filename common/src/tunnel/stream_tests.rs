@@ -23,21 +23,21 @@ use super::watchdog::Liveness;
 
 type Tunnel = TunnelStream<DuplexStream>;
 
-async fn tunnel<S>(socket: S, role: Role, leftover: Vec<u8>) -> (TunnelStream<S>, Ending)
+async fn tunnel<S>(socket: S, role: Role) -> (TunnelStream<S>, Ending)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let ending = Ending::default();
     let traffic = Default::default();
     let liveness = Liveness::default();
-    let tunnel = TunnelStream::new(socket, role, leftover, liveness, traffic, ending.clone());
+    let tunnel = TunnelStream::new(socket, role, liveness, traffic, ending.clone());
     (tunnel.await, ending)
 }
 
 /// A client's stream and the WebSocket at its other end, over a pipe of so many bytes.
 async fn with_peer(pipe: usize) -> (Tunnel, WebSocketStream<DuplexStream>, Ending) {
     let (ours, theirs) = duplex(pipe);
-    let (tunnel, ending) = tunnel(ours, Role::Client, Vec::new()).await;
+    let (tunnel, ending) = tunnel(ours, Role::Client).await;
     let peer = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
     (tunnel, peer, ending)
 }
@@ -45,7 +45,7 @@ async fn with_peer(pipe: usize) -> (Tunnel, WebSocketStream<DuplexStream>, Endin
 /// A proxy's stream and the bare pipe to it: what is written there is no WebSocket yet.
 async fn with_pipe(pipe: usize) -> (Tunnel, DuplexStream, Ending) {
     let (ours, theirs) = duplex(pipe);
-    let (tunnel, ending) = tunnel(ours, Role::Server, Vec::new()).await;
+    let (tunnel, ending) = tunnel(ours, Role::Server).await;
     (tunnel, theirs, ending)
 }
 
@@ -62,19 +62,6 @@ async fn wait(peer: &mut WebSocketStream<DuplexStream>) -> Message {
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_came_with_the_upgrade_is_read_first() {
-    let (ours, theirs) = duplex(64);
-    // Two frames of a server, the second cut: nothing is masked that way.
-    let leftover = b"\x82\x05first\x82\x06sec".to_vec();
-    let (mut tunnel, _) = tunnel(ours, Role::Client, leftover).await;
-    let (_, mut pipe) = split(theirs);
-    pipe.write_all(b"ond").await.unwrap();
-    let mut bytes = [0; 11];
-    within(tunnel.read_exact(&mut bytes)).await.unwrap();
-    assert_eq!(&bytes, b"firstsecond");
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,8 +170,8 @@ proptest! {
         let (sent_up, sent_down) = (joined(&up), joined(&down));
         let (got_up, got_down) = runtime.block_on(async {
             let (client, proxy) = duplex(8);
-            let (client, _) = tunnel(client, Role::Client, Vec::new()).await;
-            let (proxy, _) = tunnel(proxy, Role::Server, Vec::new()).await;
+            let (client, _) = tunnel(client, Role::Client).await;
+            let (proxy, _) = tunnel(proxy, Role::Server).await;
             let (client_read, client_write) = split(client);
             let (proxy_read, proxy_write) = split(proxy);
             let all = async {
@@ -245,7 +232,7 @@ async fn a_cut_connection_is_lost_without_a_word() {
 async fn shutting_down_says_our_goodbye_and_waits_a_second_for_silence() {
     for role in [Role::Client, Role::Server] {
         let (ours, theirs) = duplex(1024);
-        let (mut tunnel, ending) = tunnel(ours, role, Vec::new()).await;
+        let (mut tunnel, ending) = tunnel(ours, role).await;
         tunnel.write_all(b"unflushed").await.unwrap();
         ending.say(Goodbye::new(Farewell::BadRegistration, "no name in it"));
         let start = Instant::now();
@@ -409,7 +396,7 @@ async fn a_silent_peer_ends_it_at_a_blocked_shutdown() {
 async fn a_ping_leaves_though_http2_flushes_nothing() {
     let (ours, theirs) = duplex(1024);
     // As TLS does, this socket keeps what is written until a flush.
-    let (mut tunnel, _) = tunnel(BufStream::new(ours), Role::Client, Vec::new()).await;
+    let (mut tunnel, _) = tunnel(BufStream::new(ours), Role::Client).await;
     tokio::spawn(async move { tunnel.read(&mut [0]).await });
     let mut peer = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
     assert_eq!(wait(&mut peer).await, Message::Ping(Bytes::new()));

@@ -61,7 +61,15 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
                 ending.clone(),
             );
             drop(sender);
-            registered(proxy, &session, registrations, registration, &mut driver).await;
+            registered(
+                proxy,
+                &session,
+                registrations,
+                registration,
+                &mut driver,
+                &tasks,
+            )
+            .await;
             proxy.registry.release(&session);
             session.close();
         }
@@ -91,9 +99,17 @@ async fn registered(
     mut registrations: Registrations,
     first: Registration,
     driver: &mut Option<Driver>,
+    tasks: &Tasks,
 ) {
     if !claim(proxy, session, &first) {
         return refused(session.ending());
+    }
+    if let Some(sender) = session.sender() {
+        // Not waited for: scrapes may go out before. But the sender would keep the tunnel open.
+        let told = timeout(proxy.limits.registration_time, accepted(sender));
+        tasks.spawn(async {
+            let _ = told.await;
+        });
     }
     proxy.metrics.sessions.inc();
     tracing::info!(
@@ -142,10 +158,6 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
             for old in evicted {
                 let by = session.instance().id;
                 old.dismiss(Farewell::Replaced, format!("replaced by instance {by}"));
-            }
-            if let Some(sender) = session.sender() {
-                // Not waited for: the client may take its time, scrapes do not.
-                proxy.stop.spawn(accepted(sender));
             }
             true
         }

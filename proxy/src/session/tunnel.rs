@@ -36,7 +36,6 @@ impl Tunnel {
         let stream = TunnelStream::new(
             TokioIo::new(upgraded),
             Role::Server,
-            Vec::new(),
             liveness,
             Arc::clone(&traffic),
             ending.clone(),

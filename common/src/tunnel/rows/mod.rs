@@ -211,15 +211,7 @@ fn defaults() -> (proxy_side::Builder<Tasks>, client_side::Builder<Tasks>) {
 
 async fn stream(socket: Socket, role: Role, ending: &Ending) -> TunnelStream<Socket> {
     let liveness = Liveness::default();
-    TunnelStream::new(
-        socket,
-        role,
-        Vec::new(),
-        liveness,
-        Default::default(),
-        ending.clone(),
-    )
-    .await
+    TunnelStream::new(socket, role, liveness, Default::default(), ending.clone()).await
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
