@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use adit_client::flags::{FlagError, Flags};
 use adit_client::{Config, RunError};
-use adit_common::shutdown::Signals;
+use adit_common::shutdown::{Orders, Signals};
 use adit_common::telemetry::version;
 use clap::Parser;
-use tokio_util::sync::CancellationToken;
 
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
@@ -46,9 +45,9 @@ async fn serve(config: Config) -> Result<(), (String, u8)> {
     for listener in &listeners {
         tracing::info!(address = %listener.local(), roles = "web", "listening");
     }
-    let shutdown = CancellationToken::new();
-    let running = adit_client::run(config, listeners, shutdown.clone());
-    match signals.drive(running, shutdown).await {
+    let orders = Orders::default();
+    let running = adit_client::run(config, listeners, orders.shutdown.clone());
+    match signals.drive(running, &orders).await {
         Some(result) => result.map_err(|error| {
             let code = match error {
                 RunError::Tls { .. } => USAGE,

@@ -15,6 +15,9 @@ use crate::target::{Scheme, Target};
 pub const PATH: &str = "/registration";
 /// Where the proxy tells the client that it routes to it from now on.
 pub const ACCEPTED_PATH: &str = "/accepted";
+/// Where the proxy tells the client to open its next tunnel: this one serves what still comes by it,
+/// and the proxy closes it when its work is done.
+pub const GOING_AWAY_PATH: &str = "/going-away";
 
 /// Longest line, in bytes. A client with a thousand targets and ten labels each stays below a
 /// third of it.

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use adit_common::shutdown::Signals;
+use adit_common::shutdown::{Orders, Signals};
 use adit_common::telemetry::version;
 use adit_proxy::Config;
 use adit_proxy::flags::{FlagError, Flags};
 use clap::Parser;
-use tokio_util::sync::CancellationToken;
 
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
@@ -46,9 +45,9 @@ async fn serve(config: Config) -> Result<(), (String, u8)> {
     for bound in &listeners {
         tracing::info!(address = %bound.local(), roles = %bound.roles(), "listening");
     }
-    let shutdown = CancellationToken::new();
-    let running = adit_proxy::run(config, listeners, shutdown.clone());
-    match signals.drive(running, shutdown).await {
+    let orders = Orders::default();
+    let running = adit_proxy::run(config, listeners, orders.shutdown.clone());
+    match signals.drive(running, &orders).await {
         Some(result) => result.map_err(|error| (error.to_string(), FAILED)),
         None => Ok(()),
     }
