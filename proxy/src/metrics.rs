@@ -25,10 +25,17 @@ pub(crate) struct Metrics {
     pub(crate) names: IntGaugeVec,
     pub(crate) scrapes: IntCounterVec,
     pub(crate) scrapes_in_flight: IntGauge,
+    pub(crate) scrapes_waiting: IntGauge,
+    pub(crate) scrape_outcomes: IntCounterVec,
+    pub(crate) scrape_retries: IntCounter,
+    pub(crate) polls: IntGauge,
+    pub(crate) pushes: IntCounterVec,
     pub(crate) scrapes_cut: IntCounterVec,
     pub(crate) scrape_duration: Histogram,
     pub(crate) scrape_bytes: IntCounter,
     pub(crate) connects_open: IntGauge,
+    pub(crate) reload_successful: IntGauge,
+    pub(crate) reload_seconds: IntGauge,
 }
 
 impl Metrics {
@@ -63,6 +70,28 @@ impl Metrics {
                 &["form", "code"],
             )?,
             scrapes_in_flight: make.gauge("scrapes_in_flight", "Scrapes under way.")?,
+            scrapes_waiting: make.gauge(
+                "scrapes_waiting",
+                "Scrapes of a name that is away, waiting for its return.",
+            )?,
+            scrape_outcomes: make.counters(
+                "scrape_outcomes_total",
+                "Scrapes by how they ended.",
+                &["outcome"],
+            )?,
+            scrape_retries: make.counter(
+                "scrape_retries_total",
+                "Scrapes sent a second time since what carried them was lost.",
+            )?,
+            polls: make.gauge(
+                "polls",
+                "Long-polls of PushProx clients that wait for a scrape.",
+            )?,
+            pushes: make.counters(
+                "pushes_total",
+                "Pushes of PushProx clients, by what became of them.",
+                &["result"],
+            )?,
             scrapes_cut: make.counters(
                 "scrapes_cut_total",
                 "Scrapes whose body broke off after its head had been passed on, by why.",
@@ -78,6 +107,14 @@ impl Metrics {
                 "Bytes of targets' bodies passed on to scrapers.",
             )?,
             connects_open: make.gauge("connects_open", "CONNECT streams that are open.")?,
+            reload_successful: make.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration could be used when it was read last.",
+            )?,
+            reload_seconds: make.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read.",
+            )?,
             registry,
         })
     }

@@ -10,10 +10,10 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::carrier::Session;
-use super::registration::{RegistrationEnd, Registrations, accepted};
+use super::registration::{RegistrationEnd, Registrations, accepted, going_away};
 use super::tunnel::{Driver, Tunnel};
 use crate::Proxy;
+use crate::carrier::Session;
 
 /// Runs until the session is over; then nothing of it is left.
 pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgrade: OnUpgrade) {
@@ -105,11 +105,7 @@ async fn registered(
         return refused(session.ending());
     }
     if let Some(sender) = session.sender() {
-        // Not waited for: scrapes may go out before. But the sender would keep the tunnel open.
-        let told = timeout(proxy.limits.registration_time, accepted(sender));
-        tasks.spawn(async {
-            let _ = told.await;
-        });
+        tell(proxy, tasks, accepted(sender));
     }
     proxy.metrics.sessions.inc();
     tracing::info!(
@@ -119,6 +115,8 @@ async fn registered(
         "client registered"
     );
     let ending = session.ending();
+    let draining = proxy.stop.draining();
+    let mut moving = false;
     loop {
         tokio::select! {
             () = drive(driver) => {
@@ -127,7 +125,14 @@ async fn registered(
                 break;
             }
             () = session.dismissed().cancelled() => break,
-            () = proxy.stop.draining().cancelled() => {
+            () = draining.cancelled(), if !moving => {
+                // It carries what still comes, while the client dials its next tunnel.
+                moving = true;
+                if let Some(sender) = session.sender() {
+                    tell(proxy, tasks, going_away(sender));
+                }
+            }
+            () = proxy.stop.done().cancelled() => {
                 session.dismiss(Farewell::GoingAway, "the proxy is stopping");
                 break;
             }
@@ -152,8 +157,21 @@ async fn registered(
     tracing::info!(reason = %end, "client gone");
 }
 
+/// Says something to the client. Not waited for, but not for ever either: the sender would keep the
+/// tunnel open.
+fn tell<F>(proxy: &Proxy, tasks: &Tasks, saying: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let told = timeout(proxy.limits.registration_time, saying);
+    tasks.spawn(async {
+        let _ = told.await;
+    });
+}
+
 fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration) -> bool {
-    match proxy.registry.claim(session, &registration.names) {
+    let rules = proxy.rules.current();
+    match proxy.registry.claim(session, &registration.names, &rules) {
         Ok(evicted) => {
             for old in evicted {
                 let by = session.instance().id;
