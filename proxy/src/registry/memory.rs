@@ -172,9 +172,14 @@ impl Registry {
     ) -> Arc<Poll> {
         let mut tables = self.write();
         let seat = tables.seat(name);
+        let rule = rules.of(name);
+        if rule != Duplicates::Replicas && seat.is_polled_from_elsewhere(from, self.memory.grace) {
+            // Once for each, or its owner would wonder why it is never scraped.
+            tracing::warn!(%name, ?from, "another machine polls for this name: its polls are kept in reserve");
+        }
         let poller = seat.poller(from, || Poller::new(from, scrapes));
         let poll = Arc::new(make(poller));
-        seat.park(Arc::clone(&poll), rules.of(name));
+        seat.park(Arc::clone(&poll), rule);
         drop(tables);
         self.waiting.wake_one(name);
         poll

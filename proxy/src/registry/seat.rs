@@ -132,8 +132,13 @@ impl Seat {
         Some(index)
     }
 
-    /// One more poll of a machine that [`Self::poller`] gave. Says whether a scrape may have it:
-    /// else it is parked.
+    /// A machine that has not polled yet is not the first to.
+    pub(super) fn is_polled_from_elsewhere(&self, from: Option<IpAddr>, grace: Duration) -> bool {
+        let is_new = self.pollers.iter().all(|p| p.poller.from != from);
+        is_new && self.has_poller(grace)
+    }
+
+    /// One more poll of a machine that [`Self::poller`] gave.
     pub(super) fn park(&mut self, poll: Arc<Poll>, rule: Duplicates) {
         self.duplicates = rule;
         self.seen = Instant::now();
