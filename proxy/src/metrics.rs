@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) scrape_duration: Histogram,
     pub(crate) scrape_bytes: IntCounter,
     pub(crate) connects_open: IntGauge,
+    pub(crate) tasks: IntGauge,
 }
 
 impl Metrics {
@@ -78,6 +79,7 @@ impl Metrics {
                 "Bytes of targets' bodies passed on to scrapers.",
             )?,
             connects_open: make.gauge("connects_open", "CONNECT streams that are open.")?,
+            tasks: make.gauge("tasks", "Tokio tasks alive.")?,
             registry,
         })
     }

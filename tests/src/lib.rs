@@ -8,6 +8,7 @@
 //!   that was cut short.
 //! * [`tunnel`] is a client that speaks the tunnel's protocol and lies; [`relay`] is distance;
 //!   [`tls`] is a CA of our own, and a TLS front before a proxy.
+//! * [`metrics`] is what a program says of itself, as numbers.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
 //!   that measure from running beside one another; [`ports`] finds free ones.
 //!
@@ -26,6 +27,8 @@ pub mod scraper;
 pub mod tunnel;
 pub mod relay;
 pub mod tls;
+
+pub mod metrics;
 
 pub mod wait;
 pub mod turn;
