@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) upstream_dials: IntCounter,
     pub(crate) upstream_reuses: IntCounter,
     pub(crate) connects_open: IntGauge,
+    pub(crate) tasks: IntGauge,
 }
 
 impl Metrics {
@@ -82,6 +83,7 @@ impl Metrics {
                 "connects_open",
                 "CONNECT streams that are open.",
             ))?)?,
+            tasks: make.add(IntGauge::with_opts(opts("tasks", "Tokio tasks alive."))?)?,
             registry,
         };
         // Known from the start, so that a rate does not miss the first.

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) connects_open: IntGauge,
     pub(crate) reload_successful: IntGauge,
     pub(crate) reload_seconds: IntGauge,
+    pub(crate) tasks: IntGauge,
 }
 
 impl Metrics {
@@ -115,6 +116,7 @@ impl Metrics {
                 "config_last_reload_success_timestamp_seconds",
                 "When the configuration in force was read.",
             )?,
+            tasks: make.gauge("tasks", "Tokio tasks alive.")?,
             registry,
         })
     }

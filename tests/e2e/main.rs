@@ -28,4 +28,6 @@ mod programs;
 mod stopping;
 mod several;
 
+mod leaks;
+
 mod documents;

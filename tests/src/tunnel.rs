@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use adit_common::registration::{ACCEPTED_PATH, Instance, PATH as REGISTRATION};
-use adit_common::tunnel::goodbye::{End, Ending};
+use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::tasks::Tasks;
 use adit_common::tunnel::traffic::Traffic;
@@ -22,10 +22,12 @@ use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
 
 use crate::scraper::{Answer, Connection};
 use crate::wait::{PATIENCE, within};
@@ -36,7 +38,47 @@ pub struct FakeClient {
     registration: Sender<Bytes>,
     accepted: watch::Receiver<bool>,
     ending: Ending,
+    leaving: CancellationToken,
+    socket: Grip,
     tasks: Tasks,
+}
+
+/// How one end of a tunnel goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// In good order: HTTP/2 and the WebSocket are closed, each with a word.
+    Goodbye,
+    /// FIN, and not a word.
+    Fin,
+    /// RST: a reboot, or a router that forgot.
+    Reset,
+}
+
+/// A second hold on a socket that somebody else has, to end it below everything it carries.
+#[derive(Debug)]
+pub(crate) struct Grip(std::net::TcpStream);
+
+impl Grip {
+    /// Of `stream`, which stays as it is.
+    ///
+    /// # Panics
+    /// When there is no file descriptor left.
+    pub(crate) fn on(stream: TcpStream) -> (TcpStream, Self) {
+        let stream = stream.into_std().expect("a socket of the runtime");
+        let second = stream.try_clone().expect("a free file descriptor");
+        let stream = TcpStream::from_std(stream).expect("a socket that does not block");
+        (stream, Self(second))
+    }
+
+    /// The next is FIN, whatever was being written. An error means that the peer was first.
+    pub(crate) fn fin(&self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    /// The end will be RST.
+    pub(crate) fn reset_at_the_end(&self) {
+        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    }
 }
 
 /// The upgrade request that a client sends, line by line, to be spoilt.
@@ -90,7 +132,9 @@ impl FakeClient {
     }
 
     async fn serve(stream: TcpStream) -> Self {
+        let (stream, socket) = Grip::on(stream);
         let ending = Ending::default();
+        let leaving = CancellationToken::new();
         let tasks = Tasks::default();
         let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
         let stream = TunnelStream::new(
@@ -105,16 +149,28 @@ impl FakeClient {
         let body = Arc::new(Mutex::new(Some(body)));
         let (accept, accepted) = watch::channel(false);
         let service = service_fn(move |request| answer(request, body.clone(), accept.clone()));
-        let serving = settings::client_end(tasks.clone())
-            .serve_connection(TokioIo::new(ToTheEnd(stream)), service);
+        let io = ToTheEnd {
+            stream,
+            leaving: leaving.clone(),
+        };
+        let serving =
+            settings::client_end(tasks.clone()).serve_connection(TokioIo::new(io), service);
+        let left = leaving.clone();
         tasks.spawn(async move {
+            tokio::pin!(serving);
             // Why it ended stands in `ending`.
+            tokio::select! {
+                _ = &mut serving => return,
+                () = left.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
             let _ = serving.await;
         });
         Self {
             registration,
             accepted,
             ending,
+            leaving,
+            socket,
             tasks,
         }
     }
@@ -170,14 +226,40 @@ impl FakeClient {
     /// # Panics
     /// When it does not end.
     pub async fn end(self) -> End {
-        // The service holds the sender and goes with the connection.
-        let mut accepted = self.accepted.clone();
-        let ended = async { while accepted.changed().await.is_ok() {} };
-        within(PATIENCE, "the end of a tunnel", ended).await;
+        self.ended().await;
         self.ending
             .end()
             .cloned()
             .expect("an ended tunnel has a reason")
+    }
+
+    /// Goes, and returns when its end of the tunnel is closed. After a FIN it first hears the other
+    /// end close.
+    ///
+    /// # Panics
+    /// When the other end does not let it go.
+    pub async fn leave(mut self, how: Leave) {
+        match how {
+            Leave::Goodbye => {
+                let goodbye = Goodbye::new(Farewell::GoingAway, "the fake client is leaving");
+                self.ending.say(goodbye);
+                self.end_registration();
+                self.leaving.cancel();
+            }
+            Leave::Fin => self.socket.fin(),
+            Leave::Reset => {
+                self.socket.reset_at_the_end();
+                self.tasks.end();
+            }
+        }
+        self.ended().await;
+    }
+
+    async fn ended(&self) {
+        // The service holds the sender and goes with the connection.
+        let mut accepted = self.accepted.clone();
+        let ended = async { while accepted.changed().await.is_ok() {} };
+        within(PATIENCE, "the end of a tunnel", ended).await;
     }
 }
 
@@ -188,7 +270,11 @@ impl Drop for FakeClient {
 }
 
 /// hyper leaves when HTTP/2 says goodbye; what the WebSocket says behind it shall be heard too.
-struct ToTheEnd(TunnelStream<TcpStream>);
+struct ToTheEnd {
+    stream: TunnelStream<TcpStream>,
+    /// We go first, and say so.
+    leaving: CancellationToken,
+}
 
 impl AsyncRead for ToTheEnd {
     fn poll_read(
@@ -196,7 +282,7 @@ impl AsyncRead for ToTheEnd {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -206,18 +292,21 @@ impl AsyncWrite for ToTheEnd {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.leaving.is_cancelled() {
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
         loop {
             let mut rest = [0; 4096];
             let mut rest = ReadBuf::new(&mut rest);
-            match ready!(Pin::new(&mut self.0).poll_read(cx, &mut rest)) {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest)) {
                 Ok(()) if !rest.filled().is_empty() => {}
                 // Nobody listens to what we would say now.
                 Ok(()) | Err(_) => return Poll::Ready(Ok(())),

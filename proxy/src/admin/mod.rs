@@ -21,6 +21,7 @@ use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::Proxy;
@@ -71,6 +72,9 @@ async fn metrics(State(proxy): State<Arc<Proxy>>) -> impl IntoResponse {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         proxy.metrics.names.with_label_values(&[state]).set(size);
     }
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+    proxy.metrics.tasks.set(tasks);
     let page = exposition(&proxy.metrics.registry);
     ([(CONTENT_TYPE, EXPOSITION_TYPE)], page)
 }
