@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions: IntGauge,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) tunnels_refused: IntCounter,
+    pub(crate) registrations_refused: IntCounter,
     pub(crate) tunnel_received: IntCounter,
     pub(crate) tunnel_sent: IntCounter,
     pub(crate) names: IntGaugeVec,
@@ -55,6 +56,10 @@ impl Metrics {
             tunnels_refused: make.counter(
                 "tunnels_refused_total",
                 "Requests for a tunnel that were answered with an error.",
+            )?,
+            registrations_refused: make.counter(
+                "registrations_refused_total",
+                "Tunnels whose client offered nothing we take, or a name that another keeps.",
             )?,
             tunnel_received: make.counter(
                 "tunnel_received_bytes_total",

@@ -27,6 +27,7 @@ mod pages;
 mod programs;
 mod stopping;
 mod several;
+mod races;
 
 mod leaks;
 

@@ -12,7 +12,6 @@ use adit_common::registration::{ACCEPTED_PATH, Instance, PATH as REGISTRATION};
 use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::tasks::Tasks;
-use adit_common::tunnel::traffic::Traffic;
 use adit_common::tunnel::watchdog::Liveness;
 use adit_common::tunnel::{PATH, SUBPROTOCOL, settings};
 use bytes::Bytes;
@@ -37,6 +36,7 @@ use crate::wait::{PATIENCE, within};
 pub struct FakeClient {
     registration: Sender<Bytes>,
     accepted: watch::Receiver<bool>,
+    asked: watch::Receiver<usize>,
     ending: Ending,
     leaving: CancellationToken,
     socket: Grip,
@@ -112,6 +112,25 @@ impl FakeClient {
     /// # Panics
     /// When the proxy does not upgrade.
     pub async fn dial(proxy: SocketAddr) -> Self {
+        Self::serve(Self::upgraded(proxy).await).await
+    }
+
+    /// Dials `proxy`, and leaves what is said in the tunnel to the test.
+    ///
+    /// # Panics
+    /// When the proxy does not upgrade.
+    pub async fn raw(proxy: SocketAddr) -> TunnelStream<TcpStream> {
+        let stream = Self::upgraded(proxy).await;
+        Self::tunnel(stream, Ending::default()).await
+    }
+
+    async fn tunnel(stream: TcpStream, ending: Ending) -> TunnelStream<TcpStream> {
+        let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
+        let liveness = liveness.expect("the defaults");
+        TunnelStream::new(stream, Role::Client, liveness, Arc::default(), ending).await
+    }
+
+    async fn upgraded(proxy: SocketAddr) -> TcpStream {
         let mut connection = Connection::open(proxy).await;
         connection
             .write(upgrade_request().join("\r\n") + "\r\n\r\n")
@@ -121,7 +140,7 @@ impl FakeClient {
         assert_eq!(head.status, 101, "{head:?}");
         let protocol = head.field("sec-websocket-protocol");
         assert_eq!(protocol.as_deref(), Some(SUBPROTOCOL));
-        Self::serve(connection.into_stream()).await
+        connection.into_stream()
     }
 
     /// Dials, and registers with this line.
@@ -136,19 +155,13 @@ impl FakeClient {
         let ending = Ending::default();
         let leaving = CancellationToken::new();
         let tasks = Tasks::default();
-        let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
-        let stream = TunnelStream::new(
-            stream,
-            Role::Client,
-            liveness.expect("the defaults"),
-            Arc::new(Traffic::default()),
-            ending.clone(),
-        )
-        .await;
+        let stream = Self::tunnel(stream, ending.clone()).await;
         let (registration, body) = Channel::new(1);
         let body = Arc::new(Mutex::new(Some(body)));
         let (accept, accepted) = watch::channel(false);
-        let service = service_fn(move |request| answer(request, body.clone(), accept.clone()));
+        let (ask, asked) = watch::channel(0);
+        let service =
+            service_fn(move |request| answer(request, body.clone(), accept.clone(), ask.clone()));
         let io = ToTheEnd {
             stream,
             leaving: leaving.clone(),
@@ -168,6 +181,7 @@ impl FakeClient {
         Self {
             registration,
             accepted,
+            asked,
             ending,
             leaving,
             socket,
@@ -219,6 +233,22 @@ impl FakeClient {
             "not accepted: {:?}",
             self.ending.end()
         );
+    }
+
+    /// How many requests for targets have come.
+    pub fn asked(&self) -> usize {
+        *self.asked.borrow()
+    }
+
+    /// Waits until there are so many.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn is_asked(&self, count: usize) {
+        let mut asked = self.asked.clone();
+        let enough = asked.wait_for(|asked| *asked >= count);
+        let enough = within(PATIENCE, "requests at a fake client", enough).await;
+        assert!(enough.is_ok(), "the tunnel ended first");
     }
 
     /// Why the tunnel ended, when it has.
@@ -317,11 +347,15 @@ impl AsyncWrite for ToTheEnd {
 
 type Body = BoxBody<Bytes, Infallible>;
 
+/// Where a fake client gives no answer.
+const STALL: &str = "/stall";
+
 /// The registration once, and a page of its own for every target.
 async fn answer(
     request: Request<Incoming>,
     registration: Arc<Mutex<Option<Channel<Bytes>>>>,
     accept: watch::Sender<bool>,
+    ask: watch::Sender<usize>,
 ) -> Result<Response<Body>, Infallible> {
     let own = request.uri().authority().is_none();
     let body = match request.uri().path() {
@@ -333,7 +367,13 @@ async fn answer(
             accept.send_replace(true);
             Full::default().boxed()
         }
-        _ => Full::from("fake 1\n").boxed(),
+        path => {
+            ask.send_modify(|asked| *asked += 1);
+            if path == STALL {
+                std::future::pending::<()>().await;
+            }
+            Full::from("fake 1\n").boxed()
+        }
     };
     Ok(Response::new(body))
 }

@@ -75,13 +75,13 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
         }
         Ok(Err(end)) => {
             note(&ending, end);
-            refused(&ending);
+            refused(proxy, &ending);
             drop(sender);
         }
         Err(_) => {
             let reason = format!("no registration within {time:?}");
             ending.say(Goodbye::new(Farewell::BadRegistration, reason));
-            refused(&ending);
+            refused(proxy, &ending);
             drop(sender);
         }
     }
@@ -102,7 +102,7 @@ async fn registered(
     tasks: &Tasks,
 ) {
     if !claim(proxy, session, &first) {
-        return refused(session.ending());
+        return refused(proxy, session.ending());
     }
     if let Some(sender) = session.sender() {
         tell(proxy, tasks, accepted(sender));
@@ -187,7 +187,8 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
 }
 
 /// Said once: of a session that was registered the line about its end says it.
-fn refused(ending: &Ending) {
+fn refused(proxy: &Proxy, ending: &Ending) {
+    proxy.metrics.registrations_refused.inc();
     if let Some(end) = ending.end() {
         tracing::warn!(reason = %end, "registration refused");
     }
