@@ -179,11 +179,7 @@ async fn r5_two_instances_with_one_name_are_never_mixed() {
         }
         let metrics = Metrics::of(proxy.address).await;
         // The one that was told does not fight for the name.
-        assert_eq!(
-            metrics.sum("adit_proxy_sessions_ended_total"),
-            1.0,
-            "{rule}"
-        );
+        assert_eq!(metrics.sum(told), 1.0, "{rule}");
         assert_eq!(metrics.sum("adit_proxy_sessions"), 1.0, "{rule}");
     }
 }
