@@ -104,7 +104,7 @@ fn expected(proxy: &Proxy, id: Option<Uuid>) -> Option<Expected> {
 /// All of it has come.
 fn whole(expected: Expected, head: Head, body: Bytes) -> &'static str {
     if head.own_error {
-        let words = String::from_utf8_lossy(&body[..body.len().min(fault::MAX_WORDS)]);
+        let words = String::from_utf8_lossy(&body);
         let words = words.trim().to_owned();
         answer(expected, report(fault::fault(&words), words));
         return "client-error";

@@ -62,6 +62,7 @@ enum State {
     Length(u64),
     ToEnd,
     Chunks { at: At, lines: u16 },
+    Broken(BodyError),
 }
 
 /// Where in the chunks the next byte is.
@@ -118,15 +119,23 @@ impl Body {
         })
     }
 
-    /// The next piece out of `input`, never empty; `None` when `input` is used up.
+    /// The next piece out of `input`, never empty; `None` when `input` is used up. An error is for
+    /// good.
     pub(crate) fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, BodyError> {
+        let piece = self.piece(input);
+        if let Err(error) = piece {
+            self.state = State::Broken(error);
+        }
+        piece
+    }
+
+    fn piece(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, BodyError> {
         match &mut self.state {
             State::ToEnd => Ok(take(input, u64::MAX)),
             State::Length(left) => {
                 let piece = take(input, *left);
                 *left -= length(piece.as_ref());
                 if !input.is_empty() {
-                    self.held = None;
                     return Err(BodyError::Trailing);
                 }
                 if *left == 0 && piece.is_some() && self.to_come.is_none() {
@@ -136,11 +145,13 @@ impl Body {
                 Ok(piece)
             }
             State::Chunks { at, lines } => chunks(at, lines, &mut self.to_come, input),
+            State::Broken(error) => Err(*error),
         }
     }
 
     /// Says that the push has ended in good order, and gives the last piece when it had to wait
-    /// for that: of a push without a length of its own, which might have held more.
+    /// for that: of a push without a length of its own, which might have held more. A scraper is
+    /// told the end of its answer behind this and not before.
     ///
     /// # Errors
     /// When the body is not whole.
@@ -148,6 +159,7 @@ impl Body {
         match self.state {
             State::Length(0) | State::ToEnd | State::Chunks { at: At::Done, .. } => Ok(self.held),
             State::Length(_) | State::Chunks { .. } => Err(BodyError::Truncated),
+            State::Broken(error) => Err(error),
         }
     }
 }

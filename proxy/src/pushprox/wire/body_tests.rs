@@ -203,6 +203,9 @@ fn a_length_tells_a_cut_body_before_a_byte_is_passed() {
     let push = [b"10000\r\n".to_vec(), vec![b'x'; 0x10000 - 1]].concat();
     let mut body = Body::new(Framing::Chunked, Some(push.len() as u64)).unwrap();
     assert_eq!(body.next(&mut push.into()), Err(Truncated));
+    let cut = b"3\r\nabc\r\n0\r\n\r";
+    let mut body = Body::new(Framing::Chunked, Some(12)).unwrap();
+    assert_eq!(body.next(&mut Bytes::from_static(cut)), Err(Truncated));
     let mut body = Body::new(Framing::Chunked, Some(13)).unwrap();
     let piece = body.next(&mut Bytes::from_static(b"3\r\nabc\r\n0\r\n\r\n"));
     assert_eq!(piece, Ok(Some(Bytes::from_static(b"abc"))));
@@ -229,6 +232,9 @@ fn the_last_piece_waits_where_more_might_come() {
     assert_eq!(over.next(&mut input()), Ok(None));
     let more = over.next(&mut Bytes::from_static(b"e"));
     assert_eq!(more, Err(BodyError::Trailing));
+    // Whoever asks on gets no other answer.
+    assert_eq!(over.next(&mut Bytes::new()), Err(BodyError::Trailing));
+    assert_eq!(over.finish(), Err(BodyError::Trailing));
 }
 
 #[test]

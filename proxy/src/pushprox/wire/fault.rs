@@ -2,9 +2,6 @@
 
 use adit_common::fault::Fault;
 
-/// How much of a client's words is worth reading, in bytes: they quote the URL, twice.
-pub(crate) const MAX_WORDS: usize = 64 * 1024;
-
 /// Pieces of Go's error texts, the first that fits wins.
 const MEANINGS: [(&str, Fault); 23] = [
     // The client's own, and the deadline whatever it interrupted.
@@ -40,7 +37,8 @@ const MEANINGS: [(&str, Fault); 23] = [
 /// The fault behind the text of a client's own error; what is not known counts as
 /// [`Fault::BrokeOff`].
 ///
-/// The URL is left out first: a scraper writes it, and may write "x509: " in its path.
+/// The URL is left out first: a scraper writes it, and may write "x509: " in its path. What
+/// matters stands behind it, at the end, and the URL comes twice.
 pub(crate) fn fault(text: &str) -> Fault {
     let words: Vec<&str> = text
         .split_ascii_whitespace()

@@ -145,7 +145,7 @@ fn path(uri: &Uri) -> Result<String, Unwritable> {
         Some((path, query)) => (path, Some(query)),
         None => (whole, None),
     };
-    if !go_reads(path) || whole.contains('\x7f') {
+    if !go_reads(path) {
         return Err(Unwritable::Path);
     }
     // An absolute URI may have none, and http's `Uri` takes a `*` for one.
