@@ -15,6 +15,8 @@ mod streaming;
 mod concurrency;
 mod localhost;
 
+mod liveness;
+
 mod exporters;
 mod requests;
 mod upstreams;
