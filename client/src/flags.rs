@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_common::config_file::{self, FileError};
 use adit_common::name::Name;
 use adit_common::net::listen::ListenAddress;
 use adit_common::net::tls::ClientTls;
@@ -12,7 +13,7 @@ use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
-use crate::config::file::{File, FileError};
+use crate::config::file::File;
 use crate::config::url::{name_flag, target_flag};
 use crate::config::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
 
@@ -110,7 +111,10 @@ impl Flags {
     /// What is missing or contradicts, with the way out.
     pub fn config(self) -> Result<Config, FlagError> {
         let (file, directory) = match &self.config_file {
-            Some(path) => (File::read(path)?, path.parent().unwrap_or(Path::new(""))),
+            Some(path) => (
+                config_file::read::<File>(path)?,
+                path.parent().unwrap_or(Path::new("")),
+            ),
             None => (File::default(), Path::new("")),
         };
         let proxies = match self.proxy_url.is_empty() {

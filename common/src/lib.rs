@@ -1,7 +1,7 @@
 //! What both ends of an Adit tunnel agree on, and nothing else.
 //!
 //! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), the way bytes cross
-//! (`tunnel`), and what any program of ours needs at its edges (`net`, `telemetry`, `shutdown`).
+//! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `telemetry`, `shutdown`).
 
 pub mod name;
 pub mod target;
@@ -15,6 +15,8 @@ pub mod registration;
 pub mod tunnel;
 
 pub mod net;
+
+pub mod config_file;
 
 pub mod backoff;
 pub mod shutdown;
