@@ -2,7 +2,8 @@
 //!
 //! * `GET /metrics` — for Prometheus, text format 0.0.4.
 //! * `GET /-/healthy` — 200 while the process runs.
-//! * `GET /-/ready` — 200 once a proxy has accepted us, and 503 while none has.
+//! * `GET /-/ready` — 200 while a proxy has accepted us, and 503 while none has.
+//! * `POST` or `PUT /-/reload` — reads the configuration again; 500 when nothing came of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use adit_common::telemetry::{EXPOSITION_TYPE, exposition};
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
-use crate::Client;
+use crate::{Client, reload};
 
 /// Connections at once: a Prometheus, a probe, and somebody who looks.
 const CONNECTIONS: usize = 64;
@@ -39,6 +40,7 @@ pub(crate) fn serve(client: &Arc<Client>, listeners: Vec<Listener>) {
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload))
         .with_state(Arc::clone(client));
     for listener in listeners {
         let accepting = accept(
@@ -95,7 +97,7 @@ async fn healthy() -> &'static str {
 
 async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, &'static str) {
     let sessions = &client.metrics.sessions;
-    let accepted = client.config.proxies.iter().any(|proxy| {
+    let accepted = client.settings().proxies.iter().any(|proxy| {
         let proxy = proxy.to_string();
         sessions.with_label_values(&[&*proxy]).get() > 0
     });
@@ -106,5 +108,15 @@ async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, &'static str) 
             StatusCode::SERVICE_UNAVAILABLE,
             "No proxy has accepted this client yet.\n",
         )
+    }
+}
+
+async fn reload(State(client): State<Arc<Client>>) -> (StatusCode, String) {
+    match reload::ask(&client).await {
+        Ok(words) => (StatusCode::OK, format!("{words}\n")),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("not reloaded, the configuration before stays: {error}\n"),
+        ),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use adit_common::config_file::{self, FileError};
+use adit_common::config_file::{self, FileError, Parsed};
 use adit_common::name::Name;
 use adit_common::net::listen::ListenAddress;
 use adit_common::net::tls::ClientTls;
@@ -13,7 +14,7 @@ use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
-use crate::config::file::File;
+use crate::config::file::{File, FileTarget};
 use crate::config::url::{name_flag, target_flag};
 use crate::config::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
 
@@ -110,76 +111,114 @@ impl Flags {
     /// # Errors
     /// What is missing or contradicts, with the way out.
     pub fn config(self) -> Result<Config, FlagError> {
-        let (file, directory) = match &self.config_file {
+        Source(Arc::new(self)).read()
+    }
+}
+
+/// What was typed, to be read once more with what its file says by then. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Source(Arc<Flags>);
+
+impl Source {
+    /// Whether there is anything that may have changed.
+    pub fn has_file(&self) -> bool {
+        self.0.config_file.is_some()
+    }
+
+    /// What is meant by flags and file. It blocks.
+    ///
+    /// # Errors
+    /// As [`Flags::config`].
+    pub fn read(&self) -> Result<Config, FlagError> {
+        let flags = &*self.0;
+        let (file, directory) = match &flags.config_file {
             Some(path) => (
                 config_file::read::<File>(path)?,
                 path.parent().unwrap_or(Path::new("")),
             ),
             None => (File::default(), Path::new("")),
         };
-        let proxies = match self.proxy_url.is_empty() {
-            true => file.proxies.into_iter().map(|url| url.0).collect(),
-            false => each("--proxy-url", &self.proxy_url, str::parse::<ProxyUrl>)?,
-        };
-        if proxies.is_empty() {
-            return Err(meaning("no proxy: give --proxy-url=URL"));
-        }
-        let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
-            true => file
-                .targets
-                .into_iter()
-                .map(|t| t.resolve(directory))
-                .collect(),
-            false => each("--target", &self.target, target_flag)?
-                .into_iter()
-                .map(TargetConfig::from)
-                .collect(),
-        };
-        let allow_any_port = self.allow_any_port || file.allow_any_port;
+        let allow_any_port = flags.allow_any_port || file.allow_any_port;
+        let targets = flags.targets(file.targets, directory)?;
         if targets.is_empty() && !allow_any_port {
             let words = "nothing may be scraped: give --target=HOST:PORT for each target, or \
                          --allow-any-port for every port of this host";
             return Err(meaning(words));
         }
-        let twice = duplicate(&mut targets);
-        if let Some(twice) = twice {
-            return Err(meaning(format!("target {twice} is given twice")));
-        }
-        let mut names = match self.name.is_empty() {
+        let mut names = match flags.name.is_empty() {
             true => file.names,
-            false => self.name,
+            false => flags.name.clone(),
         };
         if names.is_empty() && allow_any_port {
             names.push(host_name()?);
         }
-        let mut tls = file.tls.resolve(directory);
-        for (flag, setting) in [
-            (self.tls_ca_file, &mut tls.ca_file),
-            (self.tls_cert_file, &mut tls.cert_file),
-            (self.tls_key_file, &mut tls.key_file),
-        ] {
-            if flag.is_some() {
-                *setting = flag;
-            }
-        }
-        tls.server_name = self.tls_server_name.or(tls.server_name);
-        check_tls("tls", &tls)?;
-        for target in &targets {
-            check_tls(&format!("target {}: tls", target.target), &target.tls)?;
-        }
-        let liveness = Liveness::new(self.tunnel_ping_interval, self.tunnel_dead_after)
+        let liveness = Liveness::new(flags.tunnel_ping_interval, flags.tunnel_dead_after)
             .map_err(|error| meaning(error.to_string()))?;
         Ok(Config {
-            listen: self.web_listen_address,
-            proxies,
+            listen: flags.web_listen_address.clone(),
+            proxies: flags.proxies(file.proxies)?,
             names,
             targets,
             allow_any_port,
             labels: file.labels,
-            tls,
+            tls: flags.tls(file.tls.resolve(directory))?,
             liveness,
-            shutdown_grace: self.shutdown_grace,
+            shutdown_grace: flags.shutdown_grace,
+            source: self.clone(),
         })
+    }
+}
+
+/// What flags and file say of one thing.
+impl Flags {
+    fn proxies(&self, file: Vec<Parsed<ProxyUrl>>) -> Result<Vec<ProxyUrl>, FlagError> {
+        let proxies: Vec<ProxyUrl> = match self.proxy_url.is_empty() {
+            true => file.into_iter().map(|url| url.0).collect(),
+            false => each("--proxy-url", &self.proxy_url, str::parse::<ProxyUrl>)?,
+        };
+        if proxies.is_empty() {
+            return Err(meaning("no proxy: give --proxy-url=URL"));
+        }
+        for (index, proxy) in proxies.iter().enumerate() {
+            if proxies[..index].iter().any(|other| other.is_same(proxy)) {
+                return Err(meaning(format!("proxy {proxy} is given twice")));
+            }
+        }
+        Ok(proxies)
+    }
+
+    /// Sorted.
+    fn targets(
+        &self,
+        file: Vec<FileTarget>,
+        directory: &Path,
+    ) -> Result<Vec<TargetConfig>, FlagError> {
+        let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
+            true => file.into_iter().map(|t| t.resolve(directory)).collect(),
+            false => each("--target", &self.target, target_flag)?
+                .into_iter()
+                .map(TargetConfig::from)
+                .collect(),
+        };
+        if let Some(twice) = duplicate(&mut targets) {
+            return Err(meaning(format!("target {twice} is given twice")));
+        }
+        for target in &targets {
+            check_tls(&format!("target {}: tls", target.target), &target.tls)?;
+        }
+        Ok(targets)
+    }
+
+    fn tls(&self, file: ClientTls) -> Result<ClientTls, FlagError> {
+        let tls = ClientTls {
+            ca_file: self.tls_ca_file.clone().or(file.ca_file),
+            cert_file: self.tls_cert_file.clone().or(file.cert_file),
+            key_file: self.tls_key_file.clone().or(file.key_file),
+            server_name: self.tls_server_name.clone().or(file.server_name),
+            insecure_skip_verify: file.insecure_skip_verify,
+        };
+        check_tls("tls", &tls)?;
+        Ok(tls)
     }
 }
 
@@ -309,6 +348,10 @@ mod tests {
                 "pi:1 is given twice",
             ),
             (
+                &[PROXY, "--target=pi:1", "--proxy-url=ws://PROXY.:8080/"],
+                "proxy http://PROXY.:8080 is given twice",
+            ),
+            (
                 &["--proxy-url=proxy:8080", "--target=pi:1"],
                 "--proxy-url \"proxy:8080\": expected http(s)://",
             ),
@@ -359,5 +402,23 @@ mod tests {
         assert_eq!(both.proxies[0].to_string(), "http://proxy:8080");
         assert_eq!(both.names[0].as_str(), "flag");
         assert_eq!(both.targets[0].target.to_string(), "flag:1");
+    }
+
+    #[test]
+    fn the_file_is_read_again_and_flags_stay_as_typed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("client.yml");
+        std::fs::write(&path, "proxies: [http://a]\ntargets: [{target: one:1}]\n").unwrap();
+        let file = format!("--config.file={}", path.display());
+        let config = config(&[&file, "--name=flag"]).unwrap();
+        assert!(config.source.has_file());
+        std::fs::write(&path, "proxies: [http://b]\ntargets: [{target: two:1}]\n").unwrap();
+        let again = config.source.read().unwrap();
+        assert_eq!(again.proxies[0].to_string(), "http://b");
+        assert_eq!(again.targets[0].target.to_string(), "two:1");
+        assert_eq!(again.names, config.names);
+        std::fs::write(&path, "targts: []\n").unwrap();
+        let error = again.source.read().unwrap_err().to_string();
+        assert!(error.contains("client.yml:1:1: unknown key"), "{error}");
     }
 }

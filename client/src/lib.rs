@@ -3,13 +3,16 @@
 //! [`connect`] dials every proxy and keeps a tunnel to each; [`session`] answers what comes in by
 //! one; [`policy`] says whether a target is offered; [`fetch`] asks what is behind it, by a
 //! connection of [`upstream`].
-//! [`admin`] has our own pages.
+//! [`settings`] is what is in force, [`reload`] replaces it; [`admin`] has our own pages.
 //!
 //! [`run`] is the whole program less its flags and signals: tests and examples run it as it is.
 
 pub mod config;
 pub mod flags;
 pub mod metrics;
+
+pub(crate) mod settings;
+pub(crate) mod reload;
 
 pub(crate) mod connect;
 
@@ -20,30 +23,50 @@ pub(crate) mod policy;
 pub(crate) mod fetch;
 
 pub(crate) mod upstream;
+pub(crate) mod tls;
 
 pub(crate) mod admin;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_common::net::listen::Listener;
-use adit_common::net::tls::TlsError;
 use adit_common::registration::Instance;
-use adit_common::shutdown::Stop;
-use tokio_util::sync::CancellationToken;
+use adit_common::shutdown::{Orders, Stop};
+use adit_common::tunnel::watchdog::Liveness;
+use tokio::sync::{mpsc, watch};
 
 pub use config::Config;
+pub use settings::SettingsError;
 
+use crate::connect::Keepers;
+use crate::flags::Source;
 use crate::metrics::Metrics;
-use crate::policy::Offer;
+use crate::reload::Asked;
+use crate::settings::Settings;
 
 /// What every step may look at.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) config: Config,
-    pub(crate) offer: Offer,
+    /// What is in force; replaced by a reload.
+    pub(crate) settings: watch::Sender<Arc<Settings>>,
+    /// Of every tunnel.
+    pub(crate) liveness: Liveness,
+    /// How long what is under way may take to finish in a tunnel that is to end.
+    pub(crate) grace: Duration,
+    pub(crate) source: Source,
+    /// To whoever reloads.
+    pub(crate) reloads: mpsc::Sender<Asked>,
     pub(crate) instance: Instance,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
+}
+
+impl Client {
+    /// What is in force now. Whoever holds it goes on with it over a reload.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
 }
 
 /// The program could not start.
@@ -52,42 +75,39 @@ pub enum RunError {
     /// Two metrics of one name: our fault.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// Settings for TLS that cannot be used.
-    #[error("{what}: {error}")]
-    Tls {
-        /// Of which connection.
-        what: String,
-        /// Why not.
-        error: TlsError,
-    },
+    /// Settings that cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
-/// Keeps a tunnel to every proxy and answers scrapes until `shutdown` is cancelled, then lets
-/// those under way finish within the grace and returns. Dropping the future ends everything.
+/// Keeps a tunnel to every proxy and answers scrapes until it is ordered to stop, then lets those
+/// under way finish within the grace and returns. Reads its configuration again when ordered to.
+/// Dropping the future ends everything.
 ///
 /// # Errors
 /// Only before anything is dialled.
-pub async fn run(
-    config: Config,
-    listeners: Vec<Listener>,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
+pub async fn run(config: Config, listeners: Vec<Listener>, orders: Orders) -> Result<(), RunError> {
     let stop = Stop::default();
     // Also when this future is dropped.
     let _end = stop.end_on_drop();
-    let offer = Offer::new(&config).map_err(|(what, error)| RunError::Tls { what, error })?;
-    let dialer = connect::Dialer::new(&config)?;
-    let grace = config.shutdown_grace;
+    let settings = Settings::new(&config, None)?;
+    let (reloads, asked) = mpsc::channel(reload::QUEUE);
     let client = Arc::new(Client {
-        metrics: Metrics::new(&config.proxies)?,
-        offer,
+        settings: watch::Sender::new(Arc::new(settings)),
+        liveness: config.liveness,
+        grace: config.shutdown_grace,
+        source: config.source,
+        reloads,
         instance: Instance::now(),
+        metrics: Metrics::new()?,
         stop: stop.clone(),
-        config,
     });
     admin::serve(&client, listeners);
-    connect::keep(&client, &dialer);
-    shutdown.cancelled().await;
-    stop.drain(grace).await;
+    let keepers = Keepers::default();
+    keepers.follow(&client);
+    let obeying = reload::obey(Arc::clone(&client), keepers, orders.reload, asked);
+    stop.spawn_until_draining(obeying);
+    orders.shutdown.cancelled().await;
+    stop.drain(client.grace).await;
     Ok(())
 }

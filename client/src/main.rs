@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("runtime: {error}"), ExitCode::from(FAILED)),
     };
-    match runtime.block_on(serve(config)) {
+    let served = runtime.block_on(serve(config));
+    // A name lookup or a read of a pipe may still be on a thread of its own; nobody waits for it.
+    runtime.shutdown_background();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err((error, code)) => fail(&error, ExitCode::from(code)),
     }
@@ -46,11 +49,11 @@ async fn serve(config: Config) -> Result<(), (String, u8)> {
         tracing::info!(address = %listener.local(), roles = "web", "listening");
     }
     let orders = Orders::default();
-    let running = adit_client::run(config, listeners, orders.shutdown.clone());
+    let running = adit_client::run(config, listeners, orders.clone());
     match signals.drive(running, &orders).await {
         Some(result) => result.map_err(|error| {
             let code = match error {
-                RunError::Tls { .. } => USAGE,
+                RunError::Settings(_) => USAGE,
                 RunError::Metrics(_) => FAILED,
             };
             (error.to_string(), code)

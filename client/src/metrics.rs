@@ -1,10 +1,10 @@
 //! Every metric of the client: its name, unit and labels.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use adit_common::telemetry::version;
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-
-use crate::config::ProxyUrl;
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 const NAMESPACE: &str = "adit_client";
 
@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions: IntGaugeVec,
     pub(crate) dials: IntCounterVec,
     pub(crate) tunnels_ended: IntCounterVec,
+    pub(crate) moves: IntCounterVec,
     pub(crate) scrapes: IntCounterVec,
     pub(crate) scrapes_in_flight: IntGauge,
     pub(crate) faults: IntCounterVec,
@@ -23,10 +24,12 @@ pub(crate) struct Metrics {
     pub(crate) upstream_reuses: IntCounter,
     pub(crate) connects_open: IntGauge,
     pub(crate) tasks: IntGauge,
+    reload_successful: IntGauge,
+    reload_success_time: Gauge,
 }
 
 impl Metrics {
-    pub(crate) fn new(proxies: &[ProxyUrl]) -> prometheus::Result<Self> {
+    pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         registry.register(Box::new(version::build_info(NAMESPACE)?))?;
         let make = Make(&registry);
@@ -48,6 +51,13 @@ impl Metrics {
             tunnels_ended: make.add(IntCounterVec::new(
                 opts("tunnels_ended_total", "Tunnels that ended, by why."),
                 &["proxy", "reason"],
+            )?)?,
+            moves: make.add(IntCounterVec::new(
+                opts(
+                    "moves_total",
+                    "Times a proxy asked for the next tunnel before it closed one.",
+                ),
+                &["proxy"],
             )?)?,
             scrapes: make.add(IntCounterVec::new(
                 opts(
@@ -84,17 +94,45 @@ impl Metrics {
                 "CONNECT streams that are open.",
             ))?)?,
             tasks: make.add(IntGauge::with_opts(opts("tasks", "Tokio tasks alive."))?)?,
+            reload_successful: make.add(IntGauge::with_opts(opts(
+                "config_last_reload_successful",
+                "Whether the last reading of the configuration succeeded.",
+            ))?)?,
+            reload_success_time: make.add(Gauge::with_opts(opts(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration was last read with success.",
+            ))?)?,
             registry,
         };
-        // Known from the start, so that a rate does not miss the first.
-        for proxy in proxies {
-            let proxy = proxy.to_string();
-            metrics.sessions.with_label_values(&[&*proxy]).set(0);
-            for result in ["ok", "failed"] {
-                metrics.dials.with_label_values(&[&*proxy, result]);
-            }
-        }
+        // Whoever starts us has read it.
+        metrics.reloaded(true);
         Ok(metrics)
+    }
+
+    /// A proxy that is configured. Known from the start, so that a rate does not miss the first.
+    pub(crate) fn know(&self, proxy: &str) {
+        self.sessions.with_label_values(&[proxy]);
+        self.moves.with_label_values(&[proxy]);
+        for result in ["ok", "failed"] {
+            self.dials.with_label_values(&[proxy, result]);
+        }
+    }
+
+    /// One that is configured no longer: that it has no session is nobody's alarm. Its counters
+    /// stay, as counters do.
+    pub(crate) fn forget(&self, proxy: &str) {
+        // An error: it was not known.
+        let _ = self.sessions.remove_label_values(&[proxy]);
+    }
+
+    /// The configuration was read, or could not be.
+    pub(crate) fn reloaded(&self, successful: bool) {
+        self.reload_successful.set(successful.into());
+        if successful {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            self.reload_success_time
+                .set(since.map_or(0.0, |since| since.as_secs_f64()));
+        }
     }
 }
 

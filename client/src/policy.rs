@@ -2,22 +2,27 @@
 //! and whoever scrapes through it reach what is written here and nothing else.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use adit_common::fault::{Fault, Report};
 use adit_common::name::Name;
-use adit_common::net::tls::{ClientTls, Connector, TlsError};
+use adit_common::net::tls::ClientTls;
 use adit_common::registration::{Offered, Registration};
 use adit_common::target::Target;
 use adit_common::telemetry::version;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, UpstreamUrl};
+use crate::config::{Config, TargetConfig, UpstreamUrl};
+use crate::settings::SettingsError;
+use crate::tls::Tls;
 use crate::upstream::Upstream;
 
 /// What a client offers.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    registration: Registration,
+    /// What the proxy is told.
+    line: Bytes,
     targets: HashMap<Target, Upstream>,
     /// Every port of these names, at localhost.
     any_port: Option<AnyPort>,
@@ -26,48 +31,57 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 struct AnyPort {
     names: Vec<Name>,
-    connector: Connector,
+    tls: Tls,
     /// Made as they are asked for.
-    upstreams: Mutex<HashMap<u16, Upstream>>,
+    known: Mutex<HashMap<Target, Upstream>>,
+    /// For those that are not kept in there, and cancelled when nothing is kept there any more.
+    withdrawn: CancellationToken,
 }
 
 /// Ports with connections kept for reuse under `--allow-any-port`; further ones work without.
 const MOST_PORTS: usize = 1024;
 
 impl Offer {
-    /// What `config` offers, with its certificates read.
+    /// What `config` offers, with its certificates read, and with the connections to targets that
+    /// are as they were in `before`.
     ///
     /// # Errors
-    /// Whose TLS settings cannot be used, and why.
-    pub(crate) fn new(config: &Config) -> Result<Self, (String, TlsError)> {
-        let plain = ClientTls::default();
-        // Built once: reading the system's roots takes milliseconds.
-        let default = plain.build().map_err(|error| ("tls".to_owned(), error))?;
+    /// Whose TLS settings cannot be used, and why; what a proxy would not take.
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Result<Self, SettingsError> {
+        let line = registration(config).to_line();
+        // As the proxy will look at it: too much of something is found before it is told.
+        Registration::from_line(line.trim_ascii_end())?;
+        let system = Tls::system();
         let mut targets = HashMap::new();
         for target in &config.targets {
-            let connector = match target.tls == plain {
-                true => default.clone(),
-                false => target
-                    .tls
-                    .build()
-                    .map_err(|error| (format!("target {}: tls", target.target), error))?,
+            let upstream = Upstream::of(target, tls(target, &system)?);
+            let kept = before.and_then(|before| before.find(&target.target));
+            let upstream = match kept {
+                Some(kept) => upstream.continuing(&kept),
+                None => upstream,
             };
-            targets.insert(target.target.clone(), Upstream::of(target, connector));
+            targets.insert(target.target.clone(), upstream);
         }
         Ok(Self {
-            registration: registration(config),
+            line: line.into(),
             targets,
             any_port: config.allow_any_port.then(|| AnyPort {
                 names: config.names.clone(),
-                connector: default,
-                upstreams: Mutex::default(),
+                tls: system,
+                known: Mutex::default(),
+                withdrawn: CancellationToken::new(),
             }),
         })
     }
 
-    /// What the proxy is told.
-    pub(crate) fn registration(&self) -> &Registration {
-        &self.registration
+    /// The registration, a line of JSON.
+    pub(crate) fn line(&self) -> &Bytes {
+        &self.line
+    }
+
+    /// How many targets are named.
+    pub(crate) fn targets(&self) -> usize {
+        self.targets.len()
     }
 
     /// Where a target really is, if it is offered.
@@ -81,28 +95,96 @@ impl Offer {
         if let Some(any) = &self.any_port
             && any.names.contains(&target.name)
         {
-            return Ok(any.upstream(target.port));
+            return Ok(any.upstream(target));
         }
         let words = format!("{target} is not offered by this client");
         Err(Report::new(Fault::NotOffered, words))
     }
+
+    /// In force now instead of `before`: goes on with what is known of its ports, and withdraws all
+    /// that is offered no longer, or is somewhere else.
+    pub(crate) fn take_over(&self, before: &Self) {
+        if let Some(any) = &before.any_port {
+            any.withdrawn.cancel();
+        }
+        for (target, upstream) in before.drain() {
+            let goes_on = match (self.targets.get(&target), &self.any_port) {
+                (Some(now), _) => now.continues(&upstream),
+                (None, Some(any)) => any.adopt(target, &upstream),
+                (None, None) => false,
+            };
+            if !goes_on {
+                upstream.withdraw();
+            }
+        }
+    }
+
+    /// The upstream of a target that was named, or asked for.
+    fn find(&self, target: &Target) -> Option<Upstream> {
+        let asked = || self.any_port.as_ref()?.lock().get(target).cloned();
+        self.targets.get(target).cloned().or_else(asked)
+    }
+
+    /// Every upstream; those that were asked for are known no longer.
+    fn drain(&self) -> Vec<(Target, Upstream)> {
+        let mut all: Vec<_> = self
+            .targets
+            .iter()
+            .map(|(target, upstream)| (target.clone(), upstream.clone()))
+            .collect();
+        if let Some(any) = &self.any_port {
+            all.extend(any.lock().drain());
+        }
+        all
+    }
 }
 
 impl AnyPort {
-    fn upstream(&self, port: u16) -> Upstream {
-        let mut known = self
-            .upstreams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(upstream) = known.get(&port) {
+    fn upstream(&self, target: &Target) -> Upstream {
+        let mut known = self.lock();
+        if let Some(upstream) = known.get(target) {
             return upstream.clone();
         }
-        let upstream = Upstream::localhost(port, self.connector.clone());
-        if known.len() < MOST_PORTS {
-            known.insert(port, upstream.clone());
+        let make = |withdrawn| Upstream::localhost(target.port, self.tls.clone(), withdrawn);
+        // A scrape that began just before a reload is withdrawn with the others, and known to nobody.
+        if known.len() >= MOST_PORTS || self.withdrawn.is_cancelled() {
+            return make(self.withdrawn.clone());
         }
+        let upstream = make(CancellationToken::new());
+        known.insert(target.clone(), upstream.clone());
         upstream
     }
+
+    /// Goes on with an upstream that is what this would make; says whether it does.
+    fn adopt(&self, target: Target, before: &Upstream) -> bool {
+        if !self.names.contains(&target.name) {
+            return false;
+        }
+        let make = Upstream::localhost(target.port, self.tls.clone(), CancellationToken::new());
+        let upstream = make.continuing(before);
+        let goes_on = upstream.continues(before);
+        let mut known = self.lock();
+        // One that was asked for since then stays.
+        if goes_on && known.len() < MOST_PORTS && !known.contains_key(&target) {
+            known.insert(target, upstream);
+            return true;
+        }
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Target, Upstream>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tls(target: &TargetConfig, system: &Tls) -> Result<Tls, SettingsError> {
+    if target.tls == ClientTls::default() {
+        return Ok(system.clone());
+    }
+    Tls::new(&target.tls).map_err(|error| SettingsError::Tls {
+        what: format!("target {}: tls", target.target),
+        error,
+    })
 }
 
 /// The hosts of targets route by themselves, or nobody could reach them.
@@ -136,7 +218,7 @@ mod tests {
     fn offer(args: &[&str]) -> Offer {
         let proxy = ["--proxy-url=http://proxy"];
         let config = Config::from_args(proxy.iter().chain(args)).unwrap();
-        Offer::new(&config).unwrap()
+        Offer::new(&config, None).unwrap()
     }
 
     fn admitted(offer: &Offer, target: &str) -> Option<Address> {
@@ -174,7 +256,8 @@ mod tests {
         }
         let report = offer.admit(&"pi:9101".parse().unwrap()).unwrap_err();
         assert_eq!(report.reason, "pi:9101 is not offered by this client");
-        let names: Vec<&str> = offer.registration.names.iter().map(Name::as_str).collect();
+        let told = Registration::from_line(offer.line().trim_ascii_end()).unwrap();
+        let names: Vec<&str> = told.names.iter().map(Name::as_str).collect();
         assert_eq!(names, ["db", "nas", "other", "pi"]);
     }
 
@@ -192,7 +275,7 @@ mod tests {
         for port in 1..=2000u16 {
             assert!(admitted(&offer, &format!("pi:{port}")).is_some());
         }
-        let kept = offer.any_port.unwrap().upstreams.into_inner().unwrap();
+        let kept = offer.any_port.unwrap().known.into_inner().unwrap();
         assert_eq!(kept.len(), MOST_PORTS);
     }
 

@@ -1,8 +1,8 @@
 //! How long to wait before dialling again: full jitter under a cap that doubles.
 //!
 //! A uniform draw from zero to the cap spreads a herd better than any fixed part (AWS Architecture
-//! Blog, "Exponential Backoff and Jitter"); the cap starts low, so that the first retry after a
-//! session that was lost comes within a second.
+//! Blog, "Exponential Backoff and Jitter"). Whoever loses a session that worked comes back within a
+//! second; one whose sessions are accepted and die at once, again and again, does not.
 
 use std::time::Duration;
 
@@ -17,28 +17,48 @@ const STABLE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Backoff {
     cap: Duration,
+    /// The next wait stays below the first cap, whatever the cap has grown to.
+    soon: bool,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { cap: FIRST_CAP }
+        Self {
+            cap: FIRST_CAP,
+            soon: false,
+        }
     }
 }
 
 impl Backoff {
     /// The next wait: from zero to a cap of 1 s, 2 s, 4 s … 30 s.
     pub fn next_wait(&mut self) -> Duration {
-        let wait = self.cap.mul_f64(fastrand::f64());
+        let soon = std::mem::take(&mut self.soon);
+        let cap = if soon { FIRST_CAP } else { self.cap };
+        // Also after a quick return: a session that lives for some seconds only, again and again,
+        // is soon shorter than the cap.
         self.cap = (self.cap * 2).min(LAST_CAP);
-        wait
+        cap.mul_f64(fastrand::f64())
     }
 
-    /// A session that was established then has just ended. After a stable minute the cap starts
-    /// anew; before, it goes on growing, so that one that never lasts is not dialled every second.
-    pub fn ended(&mut self, established: Instant) {
-        if established.elapsed() >= STABLE {
+    /// A session has just ended that was accepted at this instant, or never was. After a stable
+    /// minute the cap starts anew. The next wait is below a second when the session had lasted at
+    /// least as long as the cap has grown to.
+    pub fn ended(&mut self, accepted: Option<Instant>) {
+        let Some(lasted) = accepted.map(|at| at.elapsed()) else {
+            return;
+        };
+        self.soon = lasted >= self.cap;
+        if lasted >= STABLE {
             self.cap = FIRST_CAP;
         }
+    }
+
+    /// The same, when the other end has asked us to dial anew: then the next wait is below a second,
+    /// unless the session had not even lasted that long.
+    pub fn sent_away(&mut self, accepted: Option<Instant>) {
+        self.ended(accepted);
+        self.soon |= accepted.is_some_and(|at| at.elapsed() >= FIRST_CAP);
     }
 }
 
@@ -46,19 +66,87 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_cap_doubles_to_thirty_seconds_and_starts_anew_after_a_stable_minute() {
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    /// A session that was accepted and has lasted so long.
+    async fn lasted(time: Duration) -> Option<Instant> {
+        let accepted = Instant::now();
+        tokio::time::advance(time).await;
+        Some(accepted)
+    }
+
+    /// With the cap at 30 s.
+    fn grown() -> Backoff {
         let mut backoff = Backoff::default();
         for cap in [1, 2, 4, 8, 16, 30, 30] {
-            assert_eq!(backoff.cap, Duration::from_secs(cap));
-            assert!(backoff.next_wait() <= Duration::from_secs(cap));
+            assert_eq!(backoff.cap, seconds(cap));
+            assert!(backoff.next_wait() <= seconds(cap));
         }
-        backoff.ended(Instant::now());
+        backoff
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cap_doubles_to_thirty_seconds_and_starts_anew_after_a_stable_minute() {
+        let mut backoff = grown();
+        backoff.ended(None);
+        assert_eq!(backoff.cap, LAST_CAP, "a tunnel that was never accepted");
+        backoff.ended(lasted(STABLE - seconds(1)).await);
         assert_eq!(backoff.cap, LAST_CAP, "a session that did not last");
-        let established = Instant::now();
-        tokio::time::advance(STABLE).await;
-        backoff.ended(established);
+        backoff.ended(lasted(STABLE).await);
         assert_eq!(backoff.cap, FIRST_CAP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_retry_after_a_session_that_lasted_comes_within_a_second() {
+        for _ in 0..100 {
+            let mut backoff = grown();
+            backoff.ended(lasted(LAST_CAP).await);
+            assert!(backoff.next_wait() <= FIRST_CAP);
+            // The trouble is not over: the next goes on where it was.
+            assert_eq!(backoff.cap, LAST_CAP);
+        }
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            let mut backoff = grown();
+            backoff.ended(lasted(LAST_CAP).await);
+            backoff.next_wait();
+            longest = longest.max(backoff.next_wait());
+        }
+        assert!(longest > seconds(15), "{longest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_that_are_accepted_and_die_at_once_are_dialled_ever_more_slowly() {
+        for life in [0, 3] {
+            let mut backoff = Backoff::default();
+            let mut caps = Vec::new();
+            for _ in 0..7 {
+                backoff.ended(lasted(seconds(life)).await);
+                caps.push(if backoff.soon { FIRST_CAP } else { backoff.cap });
+                backoff.next_wait();
+            }
+            let expected = match life {
+                0 => [1, 2, 4, 8, 16, 30, 30],
+                // As long as three seconds are more than the cap, each return is quick.
+                _ => [1, 1, 4, 8, 16, 30, 30],
+            };
+            assert_eq!(caps, expected.map(seconds), "{life} s each");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_be_sent_away_is_obeyed_within_a_second() {
+        let mut backoff = grown();
+        backoff.sent_away(lasted(FIRST_CAP).await);
+        assert!(backoff.soon);
+        assert!(backoff.next_wait() <= FIRST_CAP);
+        // Not in circles: accepted and sent away at once, or never accepted.
+        backoff.sent_away(lasted(FIRST_CAP / 2).await);
+        assert!(!backoff.soon);
+        backoff.sent_away(None);
+        assert!(!backoff.soon);
     }
 
     #[test]

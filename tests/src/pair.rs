@@ -108,7 +108,11 @@ impl Client {
         let listeners = config.bind().await.expect("free ports");
         let web = tcp(listeners[0].local());
         let running = Running::start(|shutdown| async {
-            adit_client::run(config, listeners, shutdown)
+            let orders = Orders {
+                shutdown,
+                ..Orders::default()
+            };
+            adit_client::run(config, listeners, orders)
                 .await
                 .map_err(|error| error.to_string())
         });

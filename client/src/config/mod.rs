@@ -16,6 +16,7 @@ use adit_common::tunnel::watchdog::Liveness;
 use http::HeaderValue;
 
 pub use self::url::{ProxyUrl, UpstreamUrl};
+use crate::flags::Source;
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub liveness: Liveness,
     /// How long scrapes in flight may take to finish when we stop.
     pub shutdown_grace: Duration,
+    /// What it was read from, for a reload.
+    pub source: Source,
 }
 
 /// One target.

@@ -34,7 +34,7 @@ const PROXY_FORM: &str = "http(s)://HOST[:PORT][/PREFIX], or ws(s)://…";
 const UPSTREAM_FORM: &str = "http(s)://HOST[:PORT][/PREFIX] or unix:/PATH";
 
 /// Where a proxy is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProxyUrl {
     /// `https` and `wss`.
     pub tls: bool,
@@ -64,6 +64,13 @@ impl FromStr for ProxyUrl {
             address,
             path: format!("{prefix}{}", tunnel::PATH),
         })
+    }
+}
+
+impl ProxyUrl {
+    /// Whether both lead to the same place, however it is written.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.tls, &self.address, &self.path) == (other.tls, &other.address, &other.path)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn exchange(
 ) -> Result<Response<Answer>, Report> {
     let asked = request.uri().scheme_str().and_then(Scheme::parse);
     let target = super::target(&request, asked)?;
-    let upstream = client.offer.admit(&target)?;
+    let upstream = client.settings().offer.admit(&target)?;
     let scheme = scheme(&upstream, asked);
     let (parts, body) = request.into_parts();
     let head = Head::new(parts, &upstream).ok_or_else(|| {

@@ -29,6 +29,7 @@ use adit_common::tunnel::tasks::Tasks;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::body::Answer;
 
@@ -40,18 +41,26 @@ const DEFAULT_TIME: Duration = Duration::from_secs(15);
 /// Whatever it says.
 const MAX_TIME: Duration = Duration::from_secs(3600);
 
+/// What a request came by.
+pub(crate) struct Carrier {
+    /// Ends with the tunnel.
+    pub(crate) tasks: Tasks,
+    /// Cancelled when the tunnel is to end as soon as what is under way has finished.
+    pub(crate) leaving: CancellationToken,
+}
+
 /// Answers a request for a target. Dropped when its stream is reset: then the connection to the
 /// target is closed.
 pub(crate) async fn fetch(
     client: Arc<Client>,
-    tasks: Tasks,
+    carrier: Carrier,
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let flight = InFlight::start(Arc::clone(&client));
     let deadline = Deadline::from_header(request.headers().get(headers::TIMEOUT), MAX_TIME)
         .unwrap_or_else(|| Deadline::after(DEFAULT_TIME));
     let outcome = if request.method() == Method::CONNECT {
-        raw::connect(&client, tasks, request, deadline).await
+        raw::connect(&client, carrier, request, deadline).await
     } else {
         exchange::exchange(&client, request, deadline, flight).await
     };

@@ -7,15 +7,18 @@ use adit_common::deadline::Deadline;
 use adit_common::fault::Report;
 use adit_common::net::socket::Socket;
 use adit_common::tunnel::relay::relay;
-use adit_common::tunnel::tasks::Tasks;
 use http::{Request, Response};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
+use super::Carrier;
 use super::body::Answer;
 use crate::Client;
+use crate::connect::LONGEST_SCRAPE;
 
 /// Without a byte either way for so long it is forgotten by whoever opened it: Prometheus closes
 /// idle connections to targets after five minutes.
@@ -25,29 +28,51 @@ const IDLE: Duration = Duration::from_secs(900);
 /// tunnel ends.
 pub(super) async fn connect(
     client: &Arc<Client>,
-    tasks: Tasks,
+    carrier: Carrier,
     mut request: Request<Incoming>,
     deadline: Deadline,
 ) -> Result<Response<Answer>, Report> {
     let target = super::target(&request, None)?;
-    let upstream = client.offer.admit(&target)?;
+    let upstream = client.settings().offer.admit(&target)?;
     client.metrics.upstream_dials.inc();
     let socket = upstream.dial(&target, deadline.instant()).await?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tasks.spawn(carry(Arc::clone(client), socket, upgrade));
+    let terms = Terms {
+        leaving: carrier.leaving,
+        withdrawn: upstream.withdrawn().clone(),
+    };
+    let carrying = carry(Arc::clone(client), socket, upgrade, terms);
+    carrier.tasks.spawn(carrying);
     Ok(Response::new(Either::Left(Empty::new())))
 }
 
-async fn carry(client: Arc<Client>, socket: Socket, upgrade: OnUpgrade) {
+/// What ends a CONNECT from our side.
+struct Terms {
+    leaving: CancellationToken,
+    withdrawn: CancellationToken,
+}
+
+async fn carry(client: Arc<Client>, socket: Socket, upgrade: OnUpgrade, terms: Terms) {
     // Fails when the stream was reset before our 200 left.
     let Ok(tunnel) = upgrade.await else {
         return;
     };
-    let _open = Open::count(Arc::clone(&client));
-    let hurry = client.stop.draining().clone();
-    match relay(socket, TokioIo::new(tunnel), IDLE, hurry).await {
-        Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
-        Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+    let _open = Open::count(client);
+    let hurry = terms.leaving.child_token();
+    let relaying = relay(socket, TokioIo::new(tunnel), IDLE, hurry.clone());
+    // A scrape under way may finish. But a scraper that asks often is never idle, and one that asks
+    // by a connection of old must not have the target for ever.
+    let withdrawn = async {
+        terms.withdrawn.cancelled().await;
+        hurry.cancel();
+        sleep(LONGEST_SCRAPE).await;
+    };
+    tokio::select! {
+        ended = relaying => match ended {
+            Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
+            Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+        },
+        () = withdrawn => tracing::debug!("CONNECT cut: its target is offered no longer"),
     }
 }
 

@@ -70,7 +70,7 @@ impl Upstream {
                 Ok(Socket::from(stream))
             }
             Address::Tcp(Target { name, port }) => {
-                let prefer = self.idle.winner();
+                let prefer = self.lasting.idle.winner();
                 let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
                     .await
                     .map_err(|error| undialled(target, &error))?;
@@ -82,12 +82,12 @@ impl Upstream {
 
     /// A connection that the target has kept open, the one used last.
     pub(crate) fn kept(&self, scheme: Scheme) -> Option<Connection> {
-        self.idle.take(scheme)
+        self.lasting.idle.take(scheme)
     }
 
     /// Gives back a connection whose answer has ended well.
     pub(crate) fn keep(&self, scheme: Scheme, connection: Connection) {
-        self.idle.put(scheme, connection);
+        self.lasting.idle.put(scheme, connection);
     }
 
     /// Dials, shakes hands, and is ready to send.
@@ -106,8 +106,11 @@ impl Upstream {
             // No name of its own: the one it is scraped by.
             Address::Unix(_) => target.name.as_str(),
         };
-        let tls = self.connector.connect(host, socket, deadline).await;
-        let tls = tls.map_err(|error| {
+        let shaking = async {
+            let connector = self.tls.connector().await?;
+            connector.connect(host, socket, deadline).await
+        };
+        let tls = shaking.await.map_err(|error| {
             let fault = match error.is_certificate() {
                 true => Fault::Certificate,
                 false => Fault::Tls,
@@ -123,7 +126,7 @@ impl Upstream {
 fn remember(upstream: &Upstream, before: Option<IpAddr>, now: IpAddr) {
     if before != Some(now) {
         tracing::debug!(address = %now, upstream = ?upstream.address, "target answers at");
-        upstream.idle.won(now);
+        upstream.lasting.idle.won(now);
     }
 }
 

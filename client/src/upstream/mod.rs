@@ -11,14 +11,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adit_common::name::Name;
-use adit_common::net::tls::Connector;
 use adit_common::target::{Scheme, Target};
 use http::HeaderValue;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::connection::{Connection, UpstreamBody};
 
 use self::idle::Idle;
 use crate::config::{TargetConfig, UpstreamUrl};
+use crate::tls::Tls;
 
 /// Where a target really is. Clones share the connections kept for reuse.
 #[derive(Debug, Clone)]
@@ -36,8 +37,15 @@ pub(crate) struct Place {
     /// The `Host` it is sent; nothing: what the scraper wrote.
     pub(crate) host: Option<HeaderValue>,
     /// For TLS with it.
-    pub(crate) connector: Connector,
+    pub(crate) tls: Tls,
+    lasting: Arc<Lasting>,
+}
+
+/// What outlives a reload that leaves the place as it is.
+#[derive(Debug, Default)]
+struct Lasting {
     idle: Idle,
+    withdrawn: CancellationToken,
 }
 
 /// What is dialled.
@@ -59,7 +67,7 @@ impl std::ops::Deref for Upstream {
 
 impl Upstream {
     /// As a target's settings say.
-    pub(crate) fn of(config: &TargetConfig, connector: Connector) -> Self {
+    pub(crate) fn of(config: &TargetConfig, tls: Tls) -> Self {
         let (address, scheme, prefix, own_host) = match &config.url {
             None => (
                 Address::Tcp(localhost(config.target.port)),
@@ -91,21 +99,55 @@ impl Upstream {
             scheme,
             prefix,
             host: config.host.clone().or(own_host),
-            connector,
-            idle: Idle::default(),
+            tls,
+            lasting: Arc::default(),
         }))
     }
 
-    /// A port of this machine, spoken to as the scrape says.
-    pub(crate) fn localhost(port: u16, connector: Connector) -> Self {
+    /// A port of this machine, spoken to as the scrape says; withdrawn with `withdrawn`.
+    pub(crate) fn localhost(port: u16, tls: Tls, withdrawn: CancellationToken) -> Self {
         Self(Arc::new(Place {
             address: Address::Tcp(localhost(port)),
             scheme: None,
             prefix: String::new(),
             host: None,
-            connector,
-            idle: Idle::default(),
+            tls,
+            lasting: Arc::new(Lasting {
+                idle: Idle::default(),
+                withdrawn,
+            }),
         }))
+    }
+
+    /// With the connections of `before`, when they lead where this one's would.
+    pub(crate) fn continuing(self, before: &Self) -> Self {
+        if self.address != before.address || !self.tls.is_same(&before.tls) {
+            return self;
+        }
+        let place = &*self;
+        Self(Arc::new(Place {
+            address: place.address.clone(),
+            scheme: place.scheme,
+            prefix: place.prefix.clone(),
+            host: place.host.clone(),
+            tls: place.tls.clone(),
+            lasting: Arc::clone(&before.lasting),
+        }))
+    }
+
+    /// Whether connections of one are the other's as well.
+    pub(crate) fn continues(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.lasting, &before.lasting)
+    }
+
+    /// It is offered no longer.
+    pub(crate) fn withdraw(&self) {
+        self.lasting.withdrawn.cancel();
+    }
+
+    /// Cancelled when it is offered no longer, or is somewhere else now.
+    pub(crate) fn withdrawn(&self) -> &CancellationToken {
+        &self.lasting.withdrawn
     }
 }
 

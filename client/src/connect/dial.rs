@@ -1,0 +1,82 @@
+//! From a URL to the byte stream of a tunnel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_common::net::dial::dial;
+use adit_common::tunnel::goodbye::Ending;
+use adit_common::tunnel::stream::TunnelStream;
+use adit_common::tunnel::traffic::Traffic;
+use http::StatusCode;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::upgrade::upgrade;
+use crate::Client;
+use crate::config::ProxyUrl;
+
+/// For addresses, TLS and upgrade together: what a mobile link takes on a bad day.
+const DIAL_TIME: Duration = Duration::from_secs(20);
+
+/// A tunnel nobody has said anything in yet.
+pub(super) struct Opened {
+    pub(super) stream: TunnelStream<TokioIo<Upgraded>>,
+    pub(super) ending: Ending,
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unopened {
+    /// We are not let in: a secret is missing or wrong, at the proxy or at a front of it.
+    #[error("the proxy answered {status}: {reason}")]
+    Denied {
+        /// 401, 403 or 407.
+        status: StatusCode,
+        /// The first line of the answer.
+        reason: String,
+    },
+    /// Anything else, which may be over soon.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Unopened {
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Dials, shakes hands, upgrades. Dropping the future closes everything.
+pub(super) async fn open(client: &Client, proxy: &ProxyUrl) -> Result<Opened, Unopened> {
+    let deadline = Instant::now() + DIAL_TIME;
+    let settings = client.settings();
+    let name = proxy.address.name.as_str();
+    let (tcp, address) = dial(name, proxy.address.port, None, deadline)
+        .await
+        .map_err(Unopened::failed)?;
+    tracing::debug!(%address, "connected");
+    let upgrading = async {
+        if !proxy.tls {
+            return upgrade(client, proxy, tcp).await;
+        }
+        let connector = settings.tls.connector().await.map_err(Unopened::failed)?;
+        let tls = connector.connect(name, tcp, deadline).await;
+        upgrade(client, proxy, tls.map_err(Unopened::failed)?).await
+    };
+    let Ok(upgraded) = timeout_at(deadline, upgrading).await else {
+        let words = format!("no answer to the upgrade within {DIAL_TIME:?}");
+        return Err(Unopened::Failed(words));
+    };
+    let ending = Ending::default();
+    let stream = TunnelStream::new(
+        TokioIo::new(upgraded?),
+        Role::Client,
+        client.liveness,
+        Arc::new(Traffic::default()),
+        ending.clone(),
+    )
+    .await;
+    Ok(Opened { stream, ending })
+}

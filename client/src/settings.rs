@@ -1,0 +1,54 @@
+//! What is in force: made of a [`Config`] and replaced as a whole by a reload.
+
+use adit_common::net::tls::TlsError;
+use adit_common::registration::RegistrationError;
+
+use crate::config::{Config, ProxyUrl};
+use crate::policy::Offer;
+use crate::tls::Tls;
+
+/// Everything a reload may change, with its files read.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// A tunnel is kept to each.
+    pub(crate) proxies: Vec<ProxyUrl>,
+    /// Towards them.
+    pub(crate) tls: Tls,
+    /// What may be scraped.
+    pub(crate) offer: Offer,
+}
+
+/// Settings that cannot be used, though each makes sense by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Of TLS.
+    #[error("{what}: {error}")]
+    Tls {
+        /// Of which connection.
+        what: String,
+        /// Why not.
+        error: TlsError,
+    },
+    /// No proxy would take what is offered.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+}
+
+impl Settings {
+    /// What `config` says. Connections to targets that stay as they are in `before` are taken over
+    /// from it. It blocks on the files of TLS.
+    ///
+    /// # Errors
+    /// Then nothing has changed.
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Result<Self, SettingsError> {
+        let tls = Tls::new(&config.tls).map_err(|error| SettingsError::Tls {
+            what: "tls".to_owned(),
+            error,
+        })?;
+        Ok(Self {
+            proxies: config.proxies.clone(),
+            tls,
+            offer: Offer::new(config, before.map(|before| &before.offer))?,
+        })
+    }
+}
