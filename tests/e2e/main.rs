@@ -28,6 +28,7 @@ mod bad_tunnels;
 mod pages;
 mod programs;
 mod stopping;
+mod drain;
 mod several;
 mod races;
 
