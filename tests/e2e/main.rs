@@ -29,5 +29,7 @@ mod stopping;
 mod several;
 
 mod leaks;
+mod kills;
+mod herd;
 
 mod documents;
