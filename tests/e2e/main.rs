@@ -33,5 +33,7 @@ mod several;
 mod races;
 
 mod leaks;
+mod kills;
+mod herd;
 
 mod documents;

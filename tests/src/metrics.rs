@@ -24,6 +24,8 @@ const CLIENT: &[&str] = &[
     "adit_client_tasks",
     "process_open_fds",
 ];
+/// Within a few seconds everything is given back; more, because other tests share the cores.
+pub const SOON: Duration = Duration::from_secs(10);
 /// How often in a row a program must say the same to be at rest.
 const AT_REST: usize = 4;
 
@@ -127,10 +129,10 @@ impl Held {
     /// Waits until the program holds exactly the same again, and gives how long that took.
     ///
     /// # Panics
-    /// When it does not within `deadline`, with `after`.
-    pub async fn again(&self, deadline: Duration, after: &str) -> Duration {
+    /// When it does not [`SOON`], with `after`.
+    pub async fn again(&self, after: &str) -> Duration {
         let started = Instant::now();
-        eventually(deadline, &format!("{self} after {after}"), async || {
+        eventually(SOON, &format!("{self} after {after}"), async || {
             let now = Self::now(self.server, self.gauges).await;
             if now.values == self.values {
                 Ok(())
