@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use adit_common::shutdown::Orders;
 use adit_tests::binaries::Proxy;
 use adit_tests::metrics::Metrics;
 use adit_tests::ports;
@@ -14,7 +15,6 @@ use adit_tests::target::answers::whole;
 use adit_tests::turn::{alone, measured};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
-use tokio_util::sync::CancellationToken;
 
 const CLIENTS: usize = 2_000;
 /// A little over ten seconds: at exactly ten one of 150 simulated runs is above [`UNEVENNESS`], as
@@ -57,7 +57,7 @@ fn clients(proxy: SocketAddr, target: SocketAddr) -> JoinSet<()> {
         let mut config = config.clone();
         config.targets[0].target = format!("client-{n}:9100").parse().unwrap();
         clients.spawn(async {
-            let never = CancellationToken::new();
+            let never = Orders::default();
             adit_client::run(config, Vec::new(), never).await.unwrap();
         });
     }

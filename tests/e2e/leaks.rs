@@ -144,14 +144,17 @@ fn death(n: usize) -> (Moment, Leave) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_proxies_that_accept_a_tunnel_and_die_leave_nothing_at_the_client() {
-    const TUNNELS: usize = 100;
+    // Five deaths each: a client waits longer every time that its tunnel did not last.
+    const TUNNELS: usize = 400;
     const DEATHS: usize = 2_000;
     let _turn = alone().await;
     let address = SocketAddr::from(([127, 0, 0, 1], ports::unused()));
     let url = format!("http://{address}");
-    let again = format!("--proxy-url={url}");
     // One name, one instance: as many tunnels as there are URLs.
-    let flags = [vec![again.as_str(); TUNNELS - 1], vec!["--target=pi:9100"]].concat();
+    let others = (1..TUNNELS).map(|n| format!("--proxy-url={url}/{n}"));
+    let others: Vec<String> = others.collect();
+    let mut flags: Vec<&str> = others.iter().map(String::as_str).collect();
+    flags.push("--target=pi:9100");
     let client = Client::launch(&url, &flags).await;
     let before = Held::by_client(client.web).await;
 
