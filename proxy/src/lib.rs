@@ -17,6 +17,9 @@ pub(crate) mod scrape;
 
 pub(crate) mod session;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "its handlers come next"))]
+pub(crate) mod pushprox;
+
 pub(crate) mod registry;
 
 pub(crate) mod admin;
