@@ -24,6 +24,7 @@ pub mod target;
 pub mod scraper;
 
 pub mod tunnel;
+pub mod pushprox;
 pub mod relay;
 pub mod tls;
 
