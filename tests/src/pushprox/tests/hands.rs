@@ -105,16 +105,23 @@ async fn a_push_that_is_refused_early_is_not_written_on() {
     let _poll = poller(&listener).await;
     let size = 64 << 20;
     let pushing = fake.push(vec![b'x'; size]);
+    let no = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n";
     let refusing = async {
         let (mut push, _) = listener.accept().await.unwrap();
         push.read_exact(&mut [0; 100]).await.unwrap();
-        let no = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n";
         push.write_all(no).await.unwrap();
         push
     };
-    let (answer, _push) = tokio::join!(pushing, refusing);
+    let (answer, first) = tokio::join!(pushing, refusing);
     assert_eq!((answer.status, &*answer.text), (413, ""));
-    assert_eq!(fake.counters().pushes, [413]);
+    // Half a request is no place for another.
+    let refusing = async {
+        let (mut push, _) = listener.accept().await.unwrap();
+        push.write_all(no).await.unwrap();
+    };
+    tokio::join!(fake.push("x"), refusing);
+    assert_eq!(fake.counters().pushes, [413, 413]);
+    drop(first);
 }
 
 #[tokio::test]
