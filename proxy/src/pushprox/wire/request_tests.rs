@@ -243,7 +243,7 @@ proptest! {
     fn it_parses_back_to_the_same(
         method in "[A-Z]{1,8}",
         path in "(/([a-z0-9._~!$&'()*+,;=:@\"{}|^-]|%[0-9A-Fa-f]{2}){0,10}){0,4}",
-        query in proptest::option::of("[!-\"$-~]{0,30}"),
+        query in proptest::option::of("[!$-;=?-~]{0,30}"),
         name in "x-[a-z0-9]{1,8}(-[a-z0-9]{1,4})?",
         value in proptest::collection::vec(
             prop_oneof![0x21_u8..=0x7e, 0x80_u8..=0xff], 1..40),
@@ -254,7 +254,6 @@ proptest! {
         prop_assume!(method != "CONNECT");
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let uri = format!("http://pi:9100{path}{query}");
-        prop_assume!(uri.parse::<Uri>().is_ok());
         let head = head(&method, &uri, &[(&name, &value)]);
         let instruction = Instruction {
             id: Uuid::from_u128(id),
