@@ -16,6 +16,7 @@ mod concurrency;
 mod localhost;
 
 mod liveness;
+mod half_open;
 
 mod exporters;
 mod requests;
