@@ -17,6 +17,7 @@ mod localhost;
 
 mod liveness;
 mod half_open;
+mod idle_cut;
 
 mod exporters;
 mod requests;
