@@ -16,6 +16,8 @@ mod concurrency;
 mod localhost;
 
 mod liveness;
+mod half_open;
+mod idle_cut;
 
 mod exporters;
 mod requests;
