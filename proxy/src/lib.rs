@@ -19,9 +19,6 @@ pub(crate) mod scrape;
 pub(crate) mod session;
 pub(crate) mod pushprox;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its handlers come next"))]
-pub(crate) mod pushprox;
-
 pub(crate) mod registry;
 pub(crate) mod carrier;
 
