@@ -23,10 +23,10 @@ use super::{CarrierBody, RequestBody, SendError};
 /// and its body in their first read.
 const MAX_BODY: usize = 4096;
 
-/// How long after a poll's connection was closed its client may take to poll again, when the close
-/// was its own: Go closes a connection when it keeps enough others. One whose answer was lost backs
-/// off for half a second at least.
-const POLLS_AGAIN: Duration = Duration::from_millis(400);
+/// How long after a poll's connection was closed its client's next poll may come, when it closed the
+/// connection itself: Go does so when it keeps enough others, and polls by one of those in the same
+/// instant. One whose answer was lost backs off first, half a second by default.
+const POLLS_AGAIN: Duration = Duration::from_millis(150);
 
 /// Writes a request as the client reads it, given its head and body, the id of its push and the time
 /// it has; or says why it cannot be put to such a client.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use adit_common::fault::{Fault, Report, one_line};
 use adit_common::net::socket::Peer;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body as _, Incoming};
+use hyper::ext::ReasonPhrase;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub(crate) async fn push(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "a push is a POST");
+        return reply(StatusCode::METHOD_NOT_ALLOWED, "a push is a POST");
     }
     let length = request.body().size_hint().exact();
     let mut pushed = Pushed {
@@ -56,18 +56,16 @@ pub(crate) async fn push(
                 let words = format!("its client pushed what is no answer: {unreadable}");
                 answer(expected, report(Fault::Malformed, words));
             }
-            return text(StatusCode::BAD_REQUEST, &unreadable.to_string());
+            return reply(StatusCode::BAD_REQUEST, &unreadable.to_string());
         }
         Err(_) => {
-            return text(
-                StatusCode::REQUEST_TIMEOUT,
-                "no head within the time for it",
-            );
+            count("malformed");
+            return reply(StatusCode::REQUEST_TIMEOUT, "its head did not come in time");
         }
     };
     let Some(mut expected) = expected(&proxy, head.id) else {
         count("refused");
-        return text(StatusCode::GONE, "no scrape waits for this push");
+        return reply(StatusCode::GONE, "no scrape waits for this push");
     };
     clock.extend(expected.deadline);
     let taking = Taking::new(&head, length, &expected.method);
@@ -221,10 +219,13 @@ impl Taking {
     }
 }
 
-fn text(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{}\n", one_line(words))));
+/// Without a body, whatever it says: the client never reads one, and by that leaks its connection.
+/// The reason is for whoever looks.
+fn reply(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    if let Ok(phrase) = ReasonPhrase::try_from(one_line(words)) {
+        response.extensions_mut().insert(phrase);
+    }
     response
 }

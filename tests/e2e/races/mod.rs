@@ -21,3 +21,31 @@
 //! [`sessions`] are clients of ours; [`polls`] are PushProx's.
 
 mod sessions;
+
+mod polls;
+
+use adit_tests::metrics::Metrics;
+use adit_tests::pair::Proxy;
+use adit_tests::wait::{PATIENCE, eventually};
+
+/// A configuration file of a proxy, and the flag that names it.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.yml");
+    std::fs::write(&path, text).unwrap();
+    let flag = format!("--config.file={}", path.display());
+    (folder, flag)
+}
+
+/// Waits until the proxy says so.
+async fn gauge(proxy: &Proxy, name: &str, wanted: f64) {
+    eventually(
+        PATIENCE,
+        &format!("{name} is {wanted}"),
+        async || match Metrics::of(proxy.address).await.sum(name) {
+            value if value == wanted => Ok(()),
+            value => Err(value.to_string()),
+        },
+    )
+    .await;
+}

@@ -13,32 +13,13 @@ use adit_tests::tunnel::FakeClient;
 use adit_tests::wait::{PATIENCE, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::{file, gauge};
+
 const PI: &str = r#"{"names":["pi"],"any_port":true}"#;
 const NO_WAIT: &str = "--scrape.reconnect-wait=0s";
 
 fn url(target: &Target) -> String {
     format!("--target=pi:9100=http://{}", target.address())
-}
-
-/// A configuration file of a proxy, and the flag that names it.
-fn file(text: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("proxy.yml");
-    std::fs::write(&path, text).unwrap();
-    let flag = format!("--config.file={}", path.display());
-    (folder, flag)
-}
-
-async fn gauge(proxy: &Proxy, name: &str, wanted: f64) {
-    eventually(
-        PATIENCE,
-        &format!("{name} is {wanted}"),
-        async || match Metrics::of(proxy.address).await.sum(name) {
-            value if value == wanted => Ok(()),
-            value => Err(value.to_string()),
-        },
-    )
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
