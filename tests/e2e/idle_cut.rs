@@ -170,3 +170,28 @@ async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_fin() {
 async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_rst() {
     pinged(Cut::Rst).await;
 }
+
+/// Nobody pings in time, so that tunnels are cut again and again: each scrape waits until its client
+/// is back.
+async fn cut_again_and_again(cut: Cut) {
+    let kind = Tunnel {
+        ping_interval: "--tunnel.ping-interval=15s",
+        proxy_flags: &["--scrape.reconnect-wait=5s"],
+    };
+    let outcome = scrape_through_a_balancer(kind, cut).await;
+    let what = format!("behind a balancer that cuts by {cut:?}, not pinged");
+    measured(&what, &outcome);
+    outcome.assert_none_lost();
+    // Half of 40 gaps are long enough.
+    assert!(outcome.cuts > 2 * NAMES as usize, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_tunnels_again_and_again_by_fin() {
+    cut_again_and_again(Cut::Fin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_tunnels_again_and_again_by_rst() {
+    cut_again_and_again(Cut::Rst).await;
+}

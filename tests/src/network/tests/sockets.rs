@@ -191,3 +191,19 @@ async fn what_is_done_to_a_relay_is_done_to_links_to_come() {
     far.read_exact(&mut [0; 3]).await.unwrap();
     assert_eq!(link.passed(Way::Up), 4);
 }
+
+#[tokio::test]
+async fn a_change_of_a_relay_is_one_of_links_that_are_and_of_links_to_come() {
+    let (relay, listener) = relay(|relay| relay).await;
+    let old = connect(&relay, &listener).await;
+    relay.link(1).await;
+    let delay = Duration::from_millis(100);
+    relay.change(UP, |lane| lane.delay = delay);
+    let new = connect(&relay, &listener).await;
+    for (mut near, mut far) in [old, new] {
+        let started = Instant::now();
+        near.write_all(b"x").await.unwrap();
+        far.read_exact(&mut [0]).await.unwrap();
+        assert!(started.elapsed() >= delay, "{:?}", started.elapsed());
+    }
+}
