@@ -27,5 +27,7 @@ mod pages;
 mod programs;
 mod stopping;
 mod several;
+mod client_life;
+mod client_reload;
 
 mod documents;

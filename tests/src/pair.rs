@@ -200,6 +200,18 @@ pub async fn knows(address: SocketAddr, name: &str) {
     .await;
 }
 
+/// The value of a series, written as on the metrics page of the program whose pages are at `web`;
+/// nothing when it is not there.
+///
+/// # Panics
+/// When the page is not.
+pub async fn series(web: SocketAddr, series: &str) -> Option<f64> {
+    let page = scraper::page(web, "/metrics").await.expect(200).text();
+    let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let (_, value) = lines.find(|(name, _)| *name == series)?;
+    Some(value.parse().expect("a number"))
+}
+
 fn tcp(local: &Local) -> SocketAddr {
     match local {
         Local::Tcp(address) => *address,

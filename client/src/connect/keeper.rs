@@ -199,9 +199,16 @@ fn wait_after(ended: &Ended, backoff: &mut Backoff) -> Duration {
     backoff.next_wait()
 }
 
-/// Told to come back, which is no failure.
+/// Closed in good order, which is no failure: told to come back, or told nothing. The codes are of
+/// a normal closure, of none given, and of a service that restarts (RFC 6455 §7.4.1 and IANA's list).
 fn sends_away(end: &End) -> bool {
-    matches!(end, End::Peer(goodbye) if goodbye.farewell == Farewell::GoingAway)
+    let End::Peer(goodbye) = end else {
+        return false;
+    };
+    matches!(
+        goodbye.farewell,
+        Farewell::GoingAway | Farewell::Other(1000 | 1005 | 1012)
+    )
 }
 
 /// Five minutes, a fifth more or less.
