@@ -55,6 +55,13 @@ impl Tunnel {
         Self { stages, over }
     }
 
+    /// One that nobody serves, and whoever says that it is over.
+    #[cfg(test)]
+    pub(super) fn for_tests(stages: Stages) -> (Self, watch::Sender<Option<Ended>>) {
+        let (tell, over) = watch::channel(None);
+        (Self { stages, over }, tell)
+    }
+
     /// How it went, when it is over.
     pub(super) async fn ended(&mut self) -> Ended {
         let over = self.over.wait_for(Option::is_some).await;
