@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use adit_common::tunnel::goodbye::{End, Farewell};
 use adit_tests::binaries;
-use adit_tests::fake_proxy::{FakeProxy, FakeTunnel, text};
 use adit_tests::pair::{self, Client};
 use adit_tests::scraper;
+use adit_tests::scripted_proxy::{ScriptedProxy, ScriptedTunnel, text};
 use adit_tests::target::answers::{chunk, head_of_chunks, metric, ok, whole};
 use adit_tests::target::{Gate, Request, Step, Target};
 use adit_tests::wait::{PATIENCE, eventually};
@@ -29,14 +29,14 @@ fn gated(gate: &Gate) -> Target {
 }
 
 /// The next tunnel, accepted.
-async fn accepted(proxy: &FakeProxy) -> FakeTunnel {
+async fn accepted(proxy: &ScriptedProxy) -> ScriptedTunnel {
     let mut tunnel = proxy.tunnel().await;
     tunnel.registration().await.expect("what is offered");
     tunnel.accept().await;
     tunnel
 }
 
-fn series(name: &str, proxy: &FakeProxy) -> String {
+fn series(name: &str, proxy: &ScriptedProxy) -> String {
     format!("{name}{{proxy=\"{}\"}}", proxy.url())
 }
 
@@ -44,7 +44,7 @@ fn series(name: &str, proxy: &FakeProxy) -> String {
 async fn the_next_tunnel_is_there_before_the_last_one_is_closed() {
     let gate = Gate::default();
     let target = gated(&gate);
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let client = Client::launch(&[&proxy.url()], &[&flag]).await;
     let mut old = accepted(&proxy).await;
@@ -94,7 +94,7 @@ async fn the_next_tunnel_is_there_before_the_last_one_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_while_it_moves_closes_both_tunnels() {
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let client = Client::launch(&[&proxy.url()], &["--target=pi:9100"]).await;
     let mut old = accepted(&proxy).await;
     old.going_away().await;
@@ -113,7 +113,7 @@ async fn a_client_that_stops_while_it_moves_closes_both_tunnels() {
 async fn there_are_never_more_than_two() {
     let gate = Gate::default();
     let target = gated(&gate);
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let client = Client::launch(&[&proxy.url()], &[&flag]).await;
     let mut first = accepted(&proxy).await;
@@ -138,7 +138,7 @@ async fn there_are_never_more_than_two() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_successor_does_not_listen_yet_the_old_tunnel_serves() {
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let target = Target::start(ok(metric("quick")));
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let client = binaries::Client::launch(&proxy.url(), &[&flag]).await;
@@ -170,7 +170,7 @@ async fn while_the_successor_does_not_listen_yet_the_old_tunnel_serves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_that_is_closed_or_cut_is_dialled_again_within_a_second() {
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let client = binaries::Client::launch(&proxy.url(), &["--target=pi:9100"]).await;
     let mut tunnel = accepted(&proxy).await;
     // A tunnel that does not even last a second is left to the back-off.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit_tests::binaries;
-use adit_tests::fake_proxy::FakeProxy;
 use adit_tests::pair::{self, Client, Proxy};
 use adit_tests::scraper;
+use adit_tests::scripted_proxy::ScriptedProxy;
 use adit_tests::target::answers::{chunk, head_of_chunks, metric, ok};
 use adit_tests::target::{Gate, Step, Target};
 use adit_tests::tls::{Authority, Front};
@@ -251,9 +251,9 @@ async fn tunnels_follow_the_proxies_in_the_file() {
 async fn a_removed_proxy_keeps_its_scrape_to_the_end_and_may_come_back_meanwhile() {
     let gate = Gate::default();
     let target = gated(&gate);
-    let proxy = FakeProxy::start().await;
-    let other = FakeProxy::start().await;
-    let with = |proxy: &FakeProxy| {
+    let proxy = ScriptedProxy::start().await;
+    let other = ScriptedProxy::start().await;
+    let with = |proxy: &ScriptedProxy| {
         let targets = targets(&[("pi:9100", target.address())]);
         format!("proxies: ['{}']\n{targets}", proxy.url())
     };
@@ -274,7 +274,7 @@ async fn a_removed_proxy_keeps_its_scrape_to_the_end_and_may_come_back_meanwhile
     again.registration().await.expect("what is offered");
     again.accept().await;
     gate.open();
-    let body = adit_tests::fake_proxy::text(slow).await;
+    let body = adit_tests::scripted_proxy::text(slow).await;
     assert_eq!(body, "one 1\ntwo 2\n");
     tunnel.closed().await;
     // The end of the tunnel that was removed does not take the metric of the one that is there.
@@ -286,7 +286,7 @@ async fn a_removed_proxy_keeps_its_scrape_to_the_end_and_may_come_back_meanwhile
 async fn a_tunnel_that_opens_during_a_reload_ends_up_with_the_newest_registration() {
     let at = SocketAddr::from(([127, 0, 0, 1], 1));
     let file = File::new(&targets(&[("pi:9999", at)]));
-    let proxy = FakeProxy::start().await;
+    let proxy = ScriptedProxy::start().await;
     let client = Client::launch(&[&proxy.url()], &[&file.flag()]).await;
     for port in 1..=8 {
         file.write(&targets(&[(&format!("pi:{port}"), at)]));

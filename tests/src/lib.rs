@@ -6,7 +6,7 @@
 //!   bytes it was sent.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
-//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`fake_proxy`] is a proxy that
+//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`scripted_proxy`] is a proxy that
 //!   asks in it what it is told; [`relay`] is distance;
 //!   [`tls`] is a CA of our own, and a TLS front before a proxy.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
@@ -25,7 +25,7 @@ pub mod target;
 pub mod scraper;
 
 pub mod tunnel;
-pub mod fake_proxy;
+pub mod scripted_proxy;
 pub mod relay;
 pub mod tls;
 

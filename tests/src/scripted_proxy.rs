@@ -24,16 +24,16 @@ use tokio_util::sync::DropGuard;
 
 use crate::wait::{PATIENCE, within};
 
-/// A fake proxy. It does nothing that the test does not say.
+/// A scripted proxy. It does nothing that the test does not say.
 #[derive(Debug)]
-pub struct FakeProxy {
+pub struct ScriptedProxy {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// A client's tunnel, from the fake proxy's end. Dropping it cuts the tunnel.
+/// A client's tunnel, from the scripted proxy's end. Dropping it cuts the tunnel.
 #[derive(Debug)]
-pub struct FakeTunnel {
+pub struct ScriptedTunnel {
     sender: SendRequest<Empty<Bytes>>,
     registrations: Incoming,
     unread: BytesMut,
@@ -42,7 +42,7 @@ pub struct FakeTunnel {
     _cut: DropGuard,
 }
 
-impl FakeProxy {
+impl ScriptedProxy {
     /// On a free port of 127.0.0.1.
     ///
     /// # Panics
@@ -62,11 +62,11 @@ impl FakeProxy {
     ///
     /// # Panics
     /// When no client dials, or none that asks for a tunnel.
-    pub async fn tunnel(&self) -> FakeTunnel {
+    pub async fn tunnel(&self) -> ScriptedTunnel {
         let accepting = async {
             let (mut stream, _) = self.listener.accept().await.expect("a connection");
             upgrade(&mut stream).await;
-            FakeTunnel::open(stream).await
+            ScriptedTunnel::open(stream).await
         };
         within(PATIENCE, "a client opens a tunnel", accepting).await
     }
@@ -112,7 +112,7 @@ async fn upgrade(stream: &mut TcpStream) {
     written.expect("the client waits for its answer");
 }
 
-impl FakeTunnel {
+impl ScriptedTunnel {
     async fn open(stream: TcpStream) -> Self {
         let (ending, tasks) = (Ending::default(), Tasks::default());
         let stream = TunnelStream::new(
