@@ -20,6 +20,7 @@ use http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
@@ -83,6 +84,9 @@ async fn answer(socket: Socket, router: Router, _permit: OwnedSemaphorePermit) {
 }
 
 async fn metrics(State(client): State<Arc<Client>>) -> impl IntoResponse {
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+    client.metrics.tasks.set(tasks);
     let page = exposition(&client.metrics.registry);
     ([(CONTENT_TYPE, EXPOSITION_TYPE)], page)
 }

@@ -189,7 +189,7 @@ mod tests {
             (&[PROXY, "--tagret=pi:1"], "--target"),
             (
                 &[PROXY, "--target=pi:1", "--tunnel.ping-interval=10ms"],
-                "minimum of 1s",
+                "minimum of 200ms",
             ),
         ] {
             let error = config(args).unwrap_err().to_string();

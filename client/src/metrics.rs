@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) upstream_dials: IntCounter,
     pub(crate) upstream_reuses: IntCounter,
     pub(crate) connects_open: IntGauge,
+    pub(crate) tasks: IntGauge,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
 }
@@ -92,6 +93,7 @@ impl Metrics {
                 "connects_open",
                 "CONNECT streams that are open.",
             ))?)?,
+            tasks: make.add(IntGauge::with_opts(opts("tasks", "Tokio tasks alive."))?)?,
             reload_successful: make.add(IntGauge::with_opts(opts(
                 "config_last_reload_successful",
                 "Whether the last reading of the configuration succeeded.",

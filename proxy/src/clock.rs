@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 
@@ -30,6 +31,12 @@ struct State {
     until: Option<Instant>,
     /// The answer broke off and its framing cannot say so: only a reset can.
     reset: bool,
+    /// No request has come yet.
+    fresh: bool,
+    /// The answer takes longer than somebody between may wait in silence.
+    interim: bool,
+    /// Cancelled if the connection closes before its next request.
+    on_close: Option<CancellationToken>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +59,9 @@ impl Clock {
                 phase: Phase::Idle,
                 until: Some(Instant::now() + limits.head_time),
                 reset: false,
+                fresh: true,
+                interim: false,
+                on_close: None,
             })),
             head_time: limits.head_time,
             idle_time: limits.idle_time,
@@ -62,6 +72,11 @@ impl Clock {
     /// A request's head is complete. Until the guard is dropped the connection is serving.
     pub(crate) fn serve(&self) -> Serving {
         self.enter(Phase::Serving, Some(Instant::now() + self.page_time));
+        let mut state = self.lock();
+        state.fresh = false;
+        // Whoever asks again has read what was answered.
+        state.on_close.take();
+        drop(state);
         Serving(self.clone())
     }
 
@@ -83,6 +98,38 @@ impl Clock {
     /// Whether [`Self::reset_on_close`] was asked for.
     pub(crate) fn resets(&self) -> bool {
         self.lock().reset
+    }
+
+    /// Whether no request has come by it yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lock().fresh
+    }
+
+    /// Asks for an interim answer (102, RFC 2518 §10.1) to be written, between two polls of the
+    /// socket by whoever calls this.
+    pub(crate) fn interim(&self) {
+        self.lock().interim = true;
+    }
+
+    /// Whether one was asked for since this was last called.
+    pub(crate) fn takes_interim(&self) -> bool {
+        std::mem::take(&mut self.lock().interim)
+    }
+
+    /// Cancelled when the connection closes before a further request came by it: then the answer
+    /// that is sent now may not have arrived.
+    pub(crate) fn watch_close(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.lock().on_close = Some(token.clone());
+        token
+    }
+
+    /// The connection has closed.
+    pub(crate) fn closed(&self) {
+        let on_close = self.lock().on_close.take();
+        if let Some(on_close) = on_close {
+            on_close.cancel();
+        }
     }
 
     fn enter(&self, phase: Phase, until: Option<Instant>) {

@@ -1,14 +1,17 @@
 //! What was typed, and how it becomes what is meant.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use adit_common::config_file::FileError;
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
+use crate::config::file::File;
 use crate::config::{Config, Listen, Roles};
 
 const DEFAULT_PORT: u16 = 8080;
@@ -48,6 +51,14 @@ pub struct Flags {
     #[arg(long = "scrape.max-timeout", value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = SCRAPES)]
     scrape_max_timeout: Duration,
 
+    /// How long a scrape of a client that is away waits for its return
+    #[arg(long = "scrape.reconnect-wait", value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration, help_heading = SCRAPES)]
+    scrape_reconnect_wait: Duration,
+
+    /// For so long after the start scrapes of any name wait for its client to return
+    #[arg(long = "scrape.startup-wait", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration, help_heading = SCRAPES)]
+    scrape_startup_wait: Duration,
+
     /// Taken off a scrape's timeout, so that our reason arrives before Prometheus gives up
     #[arg(long = "scrape.timeout-offset", value_name = "DURATION", default_value = "200ms", value_parser = humantime::parse_duration, help_heading = SCRAPES)]
     scrape_timeout_offset: Duration,
@@ -63,6 +74,14 @@ pub struct Flags {
     /// How long a name that left is remembered: its scrapes are told when it was last seen
     #[arg(long = "registration.timeout", value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = TUNNELS)]
     registration_timeout: Duration,
+
+    /// Take PushProx's released clients too: they poll and push where tunnels are accepted
+    #[arg(long = "pushprox.enabled", help_heading = TUNNELS)]
+    pushprox_enabled: bool,
+
+    /// YAML file with what has no flag; read again on SIGHUP and POST /-/reload
+    #[arg(long = "config.file", value_name = "FILE", help_heading = PROGRAM)]
+    config_file: Option<PathBuf>,
 
     /// How long scrapes in flight may take to finish when stopping
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
@@ -87,6 +106,9 @@ pub enum FlagError {
     /// clap says what, and prints help and version too.
     #[error(transparent)]
     Usage(#[from] clap::Error),
+    /// The file.
+    #[error("--config.file: {0}")]
+    File(#[from] FileError),
     /// Two flags against each other.
     #[error("{0}")]
     Meaning(String),
@@ -134,6 +156,10 @@ impl Flags {
                 humantime::format_duration(self.scrape_max_timeout),
             )));
         }
+        let file = match &self.config_file {
+            Some(path) => File::read(path)?,
+            None => File::default(),
+        };
         Ok(Config {
             listen,
             route_prefix: self.web_route_prefix,
@@ -143,6 +169,11 @@ impl Flags {
                 offset: self.scrape_timeout_offset,
             },
             liveness,
+            pushprox: self.pushprox_enabled,
+            reconnect_wait: self.scrape_reconnect_wait,
+            startup_wait: self.scrape_startup_wait,
+            rules: file.rules(),
+            file: self.config_file,
             registration_timeout: self.registration_timeout,
             shutdown_grace: self.shutdown_grace,
         })
@@ -256,7 +287,7 @@ mod tests {
             (&["--scrape.default-timeout=0s"], "above zero"),
             (&["--scrape.default-timeout=soon"], "like 15s"),
             (&["--scrape.default-timeout=10m"], "--scrape.max-timeout"),
-            (&["--tunnel.ping-interval=10ms"], "minimum of 1s"),
+            (&["--tunnel.ping-interval=10ms"], "minimum of 200ms"),
             (&["--tunnel.dead-after=15s"], "must be above"),
             (&["--scrape.defualt-timeout=1s"], "--scrape.default-timeout"),
         ] {

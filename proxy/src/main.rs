@@ -46,7 +46,7 @@ async fn serve(config: Config) -> Result<(), (String, u8)> {
         tracing::info!(address = %bound.local(), roles = %bound.roles(), "listening");
     }
     let orders = Orders::default();
-    let running = adit_proxy::run(config, listeners, orders.shutdown.clone());
+    let running = adit_proxy::run(config, listeners, orders.clone());
     match signals.drive(running, &orders).await {
         Some(result) => result.map_err(|error| (error.to_string(), FAILED)),
         None => Ok(()),

@@ -20,15 +20,24 @@ pub(crate) struct Metrics {
     pub(crate) sessions: IntGauge,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) tunnels_refused: IntCounter,
+    pub(crate) registrations_refused: IntCounter,
     pub(crate) tunnel_received: IntCounter,
     pub(crate) tunnel_sent: IntCounter,
     pub(crate) names: IntGaugeVec,
     pub(crate) scrapes: IntCounterVec,
     pub(crate) scrapes_in_flight: IntGauge,
+    pub(crate) scrapes_waiting: IntGauge,
+    pub(crate) scrape_outcomes: IntCounterVec,
+    pub(crate) scrape_retries: IntCounter,
+    pub(crate) polls: IntGauge,
+    pub(crate) pushes: IntCounterVec,
     pub(crate) scrapes_cut: IntCounterVec,
     pub(crate) scrape_duration: Histogram,
     pub(crate) scrape_bytes: IntCounter,
     pub(crate) connects_open: IntGauge,
+    pub(crate) reload_successful: IntGauge,
+    pub(crate) reload_seconds: IntGauge,
+    pub(crate) tasks: IntGauge,
 }
 
 impl Metrics {
@@ -48,6 +57,10 @@ impl Metrics {
                 "tunnels_refused_total",
                 "Requests for a tunnel that were answered with an error.",
             )?,
+            registrations_refused: make.counter(
+                "registrations_refused_total",
+                "Tunnels whose client offered nothing we take, or a name that another keeps.",
+            )?,
             tunnel_received: make.counter(
                 "tunnel_received_bytes_total",
                 "Bytes received through tunnels that ended, below TLS.",
@@ -63,6 +76,28 @@ impl Metrics {
                 &["form", "code"],
             )?,
             scrapes_in_flight: make.gauge("scrapes_in_flight", "Scrapes under way.")?,
+            scrapes_waiting: make.gauge(
+                "scrapes_waiting",
+                "Scrapes of a name that is away, waiting for its return.",
+            )?,
+            scrape_outcomes: make.counters(
+                "scrape_outcomes_total",
+                "Scrapes by how they ended.",
+                &["outcome"],
+            )?,
+            scrape_retries: make.counter(
+                "scrape_retries_total",
+                "Scrapes sent a second time since what carried them was lost.",
+            )?,
+            polls: make.gauge(
+                "polls",
+                "Long-polls of PushProx clients that wait for a scrape.",
+            )?,
+            pushes: make.counters(
+                "pushes_total",
+                "Pushes of PushProx clients, by what became of them.",
+                &["result"],
+            )?,
             scrapes_cut: make.counters(
                 "scrapes_cut_total",
                 "Scrapes whose body broke off after its head had been passed on, by why.",
@@ -78,6 +113,15 @@ impl Metrics {
                 "Bytes of targets' bodies passed on to scrapers.",
             )?,
             connects_open: make.gauge("connects_open", "CONNECT streams that are open.")?,
+            reload_successful: make.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration could be used when it was read last.",
+            )?,
+            reload_seconds: make.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read.",
+            )?,
+            tasks: make.gauge("tasks", "Tokio tasks alive.")?,
             registry,
         })
     }

@@ -35,8 +35,9 @@ impl Ground {
             .await
             .expect(200);
         assert_eq!(self.target.requests().len(), before + 1);
-        let names = scraper::page(self.proxy.address, "/clients").await.text();
-        assert_eq!(names.trim_end(), r#"[{"targets":["pi"],"labels":null}]"#);
+        let metrics = scraper::page(self.proxy.address, "/metrics").await.text();
+        let here = "\nadit_proxy_names{state=\"here\"} 1\n";
+        assert!(metrics.contains(here), "{metrics}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! A client's tunnels: moved before they break, dialled again, and refused.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use adit_common::tunnel::goodbye::{End, Farewell};
 use adit_tests::binaries;
+use adit_tests::metrics::Metrics;
 use adit_tests::pair::{self, Client};
 use adit_tests::scraper;
 use adit_tests::scripted_proxy::{ScriptedProxy, ScriptedTunnel, text};
@@ -36,8 +38,10 @@ async fn accepted(proxy: &ScriptedProxy) -> ScriptedTunnel {
     tunnel
 }
 
-fn series(name: &str, proxy: &ScriptedProxy) -> String {
-    format!("{name}{{proxy=\"{}\"}}", proxy.url())
+/// A series of the client's for that proxy.
+async fn series(web: SocketAddr, name: &str, proxy: &ScriptedProxy) -> f64 {
+    let series = format!("{name}{{proxy=\"{}\"}}", proxy.url());
+    Metrics::of(web).await.series(&series)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,10 +62,9 @@ async fn the_next_tunnel_is_there_before_the_last_one_is_closed() {
     old.going_away().await;
     let mut new = accepted(&proxy).await;
     assert!(asked.elapsed() < Duration::from_secs(3), "{asked:?}");
-    let sessions = series("adit_client_sessions", &proxy);
     eventually(PATIENCE, "both count", async || {
-        let both = pair::series(client.web, &sessions).await;
-        if both == Some(2.0) {
+        let both = series(client.web, "adit_client_sessions", &proxy).await;
+        if both == 2.0 {
             Ok(())
         } else {
             Err(format!("{both:?}"))
@@ -81,8 +84,8 @@ async fn the_next_tunnel_is_there_before_the_last_one_is_closed() {
         .await;
     scraper::page(client.web, "/-/ready").await.expect(200);
     assert_eq!(new.scrape(TARGET).await.0.as_u16(), 200);
-    let moves = series("adit_client_moves_total", &proxy);
-    assert_eq!(pair::series(client.web, &moves).await, Some(1.0));
+    let moves = series(client.web, "adit_client_moves_total", &proxy).await;
+    assert_eq!(moves, 1.0);
 
     // And no third: the end of the old one was no loss.
     let third = timeout(Duration::from_secs(2), proxy.tunnel()).await;
@@ -254,7 +257,7 @@ async fn any_other_refusal_is_tried_again_soon() {
 }
 
 /// Asks a page to do what it does.
-pub(crate) async fn post(web: std::net::SocketAddr, path: &str) -> scraper::Answer {
+pub(crate) async fn post(web: SocketAddr, path: &str) -> scraper::Answer {
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );

@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use adit_tests::network::{Lane, Relay};
 use adit_tests::pair::{Client, Pair, Proxy};
-use adit_tests::relay::Relay;
 use adit_tests::scraper::{self, Answer, Connection};
 use adit_tests::target::answers::{ok, series};
 use adit_tests::target::{Request, Step, Target};
 use adit_tests::turn::{alone, measured};
 use tokio::task::JoinSet;
+
+/// A network of 50 ms of round trip.
+async fn far_away(proxy: &Proxy) -> Relay {
+    let far = Lane::delayed(Duration::from_millis(25));
+    Relay::to(proxy.address).each_way(far).start().await
+}
 
 /// So many scrapes at once, each on a connection of its own that is open already.
 async fn at_once(pair: std::net::SocketAddr, count: usize) -> (Duration, Vec<Answer>) {
@@ -72,9 +78,9 @@ async fn sixteen_scrapes_over_50_ms_of_round_trip_take_one() {
     let _turn = alone().await;
     let target = Target::start(ok(series("far", 500)));
     let proxy = Proxy::start(&[]).await;
-    let relay = Relay::start(proxy.address, Duration::from_millis(25)).await;
+    let relay = far_away(&proxy).await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
-    let _client = Client::start(&[&format!("http://{}", relay.address)], &[&flag]).await;
+    let _client = Client::start(&[&relay.url()], &[&flag]).await;
 
     let single = scraper::scrape(proxy.address, "http://pi:9100/good")
         .await
@@ -102,9 +108,9 @@ async fn a_megabyte_over_50_ms_of_round_trip_is_not_stop_and_go() {
     let _turn = alone().await;
     let target = Target::start(ok(series("far", 60_000)));
     let proxy = Proxy::start(&[]).await;
-    let relay = Relay::start(proxy.address, Duration::from_millis(25)).await;
+    let relay = far_away(&proxy).await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
-    let _client = Client::start(&[&format!("http://{}", relay.address)], &[&flag]).await;
+    let _client = Client::start(&[&relay.url()], &[&flag]).await;
     let answer = scraper::scrape(proxy.address, "http://pi:9100/big")
         .await
         .expect(200);

@@ -11,7 +11,9 @@ use adit_tests::wait::{PATIENCE, eventually};
 async fn http_sd_finds_clients_that_come_and_drops_those_that_go() {
     let target = Target::start(ok(metric("found")));
     let flag = |name| format!("--target={name}:9100=http://{}", target.address());
-    let pair = Pair::start(&[&flag("one")]).await;
+    // A name that left stays listed for as long as its client may be dialling again.
+    let short = ["--tunnel.ping-interval=1s", "--tunnel.dead-after=3s"];
+    let pair = Pair::with(&short, &[&flag("one")]).await;
     let answer = scraper::page(pair.proxy.address, "/clients")
         .await
         .expect(200);

@@ -71,6 +71,21 @@ fn our_client_accepts_the_configuration_we_show() {
 }
 
 #[test]
+fn our_proxy_accepts_the_configuration_we_show() {
+    use adit_proxy::config::duplicates::Duplicates;
+    let blocks = blocks("docs/operating.md");
+    assert_eq!(blocks.len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.yml");
+    std::fs::write(&file, &blocks[0]).unwrap();
+    let flag = format!("--config.file={}", file.display());
+    let config = adit_proxy::Config::from_args([flag]).unwrap();
+    let rule = |name: &str| config.rules.of(&name.parse().unwrap());
+    assert_eq!(rule("pi"), Duplicates::Replace);
+    assert_eq!(rule("prometheus.ha"), Duplicates::Replicas);
+}
+
+#[test]
 fn every_flag_the_documents_name_exists() {
     let help: String = ["adit-proxy", "adit-client"]
         .map(|program| {
@@ -84,6 +99,7 @@ fn every_flag_the_documents_name_exists() {
         "docs/scraping.md",
         "docs/client.md",
         "docs/operating.md",
+        "docs/migrating-from-pushprox.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let named = text.split("--").skip(1).filter_map(|rest| {

@@ -97,8 +97,8 @@ async fn both_programs_listen_on_both_loopbacks_by_name() {
     let config = adit_proxy::Config::from_args([&address]).unwrap();
     let listeners = config.bind().await.unwrap();
     assert_eq!(listeners.len(), 2);
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(adit_proxy::run(config, listeners, shutdown.clone()));
+    let orders = adit_common::shutdown::Orders::default();
+    let running = tokio::spawn(adit_proxy::run(config, listeners, orders.clone()));
     let url = format!("http://localhost:{port}");
     let _client = adit_tests::pair::Client::start(&[&url], &[&flag]).await;
     for address in [
@@ -109,7 +109,7 @@ async fn both_programs_listen_on_both_loopbacks_by_name() {
             .await
             .expect(200);
     }
-    shutdown.cancel();
+    orders.shutdown.cancel();
     drop(_client);
     running.await.unwrap().unwrap();
 }

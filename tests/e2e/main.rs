@@ -15,6 +15,10 @@ mod streaming;
 mod concurrency;
 mod localhost;
 
+mod liveness;
+mod half_open;
+mod idle_cut;
+
 mod exporters;
 mod requests;
 mod upstreams;
@@ -26,8 +30,15 @@ mod bad_tunnels;
 mod pages;
 mod programs;
 mod stopping;
+mod drain;
 mod several;
+mod races;
+
 mod client_life;
 mod client_reload;
+
+mod leaks;
+mod kills;
+mod herd;
 
 mod documents;

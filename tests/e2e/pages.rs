@@ -93,8 +93,8 @@ async fn a_role_with_an_address_of_its_own_is_only_there() {
     let [web, tunnel, scrape] = addresses[..] else {
         panic!("{addresses:?}")
     };
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(adit_proxy::run(config, listeners, shutdown.clone()));
+    let orders = adit_common::shutdown::Orders::default();
+    let running = tokio::spawn(adit_proxy::run(config, listeners, orders.clone()));
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let client = Client::start(&[&format!("http://{tunnel}")], &[&flag]).await;
     scraper::scrape(scrape, "http://pi:9100/metrics")
@@ -117,7 +117,7 @@ async fn a_role_with_an_address_of_its_own_is_only_there() {
             .await
             .expect(404);
     }
-    shutdown.cancel();
+    orders.shutdown.cancel();
     drop(client);
     running.await.unwrap().unwrap();
 }

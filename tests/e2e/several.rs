@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use adit_tests::binaries;
+use adit_tests::network::{Lane, Relay};
 use adit_tests::pair::{self, Client, Pair, Proxy};
 use adit_tests::ports;
 use adit_tests::program::Program;
 use adit_tests::prometheus::Prometheus;
-use adit_tests::relay::Relay;
 use adit_tests::scraper::{self, Connection};
 use adit_tests::target::answers::{metric, ok, series};
 use adit_tests::target::{Step, Target};
@@ -211,9 +211,9 @@ async fn clients_of_many_names_are_all_found() {
 async fn a_client_hears_why_its_session_was_ended_however_late_the_words_come() {
     // The reason travels behind the end of HTTP/2; on a real link the two arrive apart.
     let proxy = Proxy::start(&[]).await;
-    let relay = Relay::in_pieces(proxy.address, 8, Duration::from_millis(1)).await;
-    let url = format!("http://{}", relay.address);
-    let older = binaries::Client::start(&url, &["--target=pi:9100"]).await;
+    let pieces = Lane::in_pieces(8, Duration::from_millis(1));
+    let relay = Relay::to(proxy.address).each_way(pieces).start().await;
+    let older = binaries::Client::start(&relay.url(), &["--target=pi:9100"]).await;
     let _newer = Client::start(&[&proxy.url()], &["--target=pi:9100"]).await;
     let line = older.program.line("tunnel ended").await;
     assert!(line.contains("replaced by instance"), "{line}");
@@ -224,9 +224,10 @@ async fn a_tunnel_works_whatever_pieces_it_comes_in() {
     let body = series("drip", 200);
     let target = Target::start(ok(&body));
     let proxy = Proxy::start(&[]).await;
-    let relay = Relay::in_pieces(proxy.address, 7, Duration::ZERO).await;
+    let pieces = Lane::in_pieces(7, Duration::ZERO);
+    let relay = Relay::to(proxy.address).each_way(pieces).start().await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
-    let _client = Client::start(&[&format!("http://{}", relay.address)], &[&flag]).await;
+    let _client = Client::start(&[&relay.url()], &[&flag]).await;
     for _ in 0..3 {
         let answer = scraper::scrape(proxy.address, "http://pi:9100/metrics")
             .await

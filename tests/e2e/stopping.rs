@@ -88,11 +88,11 @@ async fn a_client_that_is_told_to_stop_finishes_the_scrape_in_flight_and_gets_no
         half.client.program.signal(signal);
         let proxy = half.proxy.address;
         eventually(PATIENCE, "the proxy has let it go", async || {
-            let clients = scraper::page(proxy, "/clients").await.text();
-            if clients.trim_end() == "[]" {
+            let metrics = scraper::page(proxy, "/metrics").await.text();
+            if metrics.contains("\nadit_proxy_sessions 0\n") {
                 Ok(())
             } else {
-                Err(clients)
+                Err(metrics)
             }
         })
         .await;

@@ -35,7 +35,7 @@ impl Proxy {
     /// When it does not start, with what it said.
     pub async fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(path("adit-proxy"));
-        let program = Program::start(command.arg("--web.listen-address=127.0.0.1:0").args(flags));
+        let program = Program::start(command.args(pair::flags_of_a_proxy(flags)));
         let address = listening(&program).await;
         Self { program, address }
     }

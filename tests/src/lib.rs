@@ -6,9 +6,11 @@
 //!   bytes it was sent.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
-//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`scripted_proxy`] is a proxy that
-//!   asks in it what it is told; [`relay`] is distance;
-//!   [`tls`] is a CA of our own, and a TLS front before a proxy.
+//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`pushprox`] one of
+//!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
+//!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
+//!   and a TLS front before a proxy.
+//! * [`metrics`] is what a program says of itself, as numbers.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
 //!   that measure from running beside one another; [`ports`] finds free ones.
 //!
@@ -25,9 +27,13 @@ pub mod target;
 pub mod scraper;
 
 pub mod tunnel;
+pub mod pushprox;
+pub mod fake_proxy;
 pub mod scripted_proxy;
-pub mod relay;
+pub mod network;
 pub mod tls;
+
+pub mod metrics;
 
 pub mod wait;
 pub mod turn;

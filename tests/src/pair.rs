@@ -47,12 +47,16 @@ impl Proxy {
     /// # Panics
     /// When it does not start.
     pub async fn start(flags: &[&str]) -> Self {
-        let all = [&["--web.listen-address=127.0.0.1:0"], flags].concat();
+        let all = flags_of_a_proxy(flags);
         let config = adit_proxy::Config::from_args(all).expect("flags of the proxy");
         let listeners = config.bind().await.expect("free ports");
         let address = tcp(listeners[0].local());
         let running = Running::start(|shutdown| async {
-            adit_proxy::run(config, listeners, shutdown)
+            let orders = Orders {
+                shutdown,
+                ..Orders::default()
+            };
+            adit_proxy::run(config, listeners, orders)
                 .await
                 .map_err(|error| error.to_string())
         });
@@ -200,16 +204,16 @@ pub async fn knows(address: SocketAddr, name: &str) {
     .await;
 }
 
-/// The value of a series, written as on the metrics page of the program whose pages are at `web`;
-/// nothing when it is not there.
-///
-/// # Panics
-/// When the page is not.
-pub async fn series(web: SocketAddr, series: &str) -> Option<f64> {
-    let page = scraper::page(web, "/metrics").await.expect(200).text();
-    let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
-    let (_, value) = lines.find(|(name, _)| *name == series)?;
-    Some(value.parse().expect("a number"))
+/// With a free port of 127.0.0.1. Unknown names are answered at once, as they are when a proxy has
+/// run for a while, unless `flags` say otherwise.
+pub fn flags_of_a_proxy(flags: &[&str]) -> Vec<String> {
+    const STARTUP: &str = "--scrape.startup-wait";
+    let mut all = vec!["--web.listen-address=127.0.0.1:0".to_owned()];
+    if !flags.iter().any(|flag| flag.starts_with(STARTUP)) {
+        all.push(format!("{STARTUP}=0s"));
+    }
+    all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    all
 }
 
 fn tcp(local: &Local) -> SocketAddr {

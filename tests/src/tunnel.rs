@@ -2,17 +2,16 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use adit_common::registration::{ACCEPTED_PATH, Instance, PATH as REGISTRATION};
-use adit_common::tunnel::goodbye::{End, Ending};
+use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::tasks::Tasks;
-use adit_common::tunnel::traffic::Traffic;
 use adit_common::tunnel::watchdog::Liveness;
 use adit_common::tunnel::{PATH, SUBPROTOCOL, settings};
 use bytes::Bytes;
@@ -22,10 +21,12 @@ use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
 
 use crate::scraper::{Answer, Connection};
 use crate::wait::{PATIENCE, within};
@@ -35,8 +36,49 @@ use crate::wait::{PATIENCE, within};
 pub struct FakeClient {
     registration: Sender<Bytes>,
     accepted: watch::Receiver<bool>,
+    asked: watch::Receiver<usize>,
     ending: Ending,
+    leaving: CancellationToken,
+    socket: Grip,
     tasks: Tasks,
+}
+
+/// How one end of a tunnel goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// In good order: HTTP/2 and the WebSocket are closed, each with a word.
+    Goodbye,
+    /// FIN, and not a word.
+    Fin,
+    /// RST: a reboot, or a router that forgot.
+    Reset,
+}
+
+/// A second hold on a socket that somebody else has, to end it below everything it carries.
+#[derive(Debug)]
+pub(crate) struct Grip(std::net::TcpStream);
+
+impl Grip {
+    /// Of `stream`, which stays as it is.
+    ///
+    /// # Panics
+    /// When there is no file descriptor left.
+    pub(crate) fn on(stream: TcpStream) -> (TcpStream, Self) {
+        let stream = stream.into_std().expect("a socket of the runtime");
+        let second = stream.try_clone().expect("a free file descriptor");
+        let stream = TcpStream::from_std(stream).expect("a socket that does not block");
+        (stream, Self(second))
+    }
+
+    /// The next is FIN, whatever was being written. An error means that the peer was first.
+    pub(crate) fn fin(&self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    /// The end will be RST.
+    pub(crate) fn reset_at_the_end(&self) {
+        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    }
 }
 
 /// The upgrade request that a client sends, line by line, to be spoilt.
@@ -70,6 +112,25 @@ impl FakeClient {
     /// # Panics
     /// When the proxy does not upgrade.
     pub async fn dial(proxy: SocketAddr) -> Self {
+        Self::serve(Self::upgraded(proxy).await).await
+    }
+
+    /// Dials `proxy`, and leaves what is said in the tunnel to the test.
+    ///
+    /// # Panics
+    /// When the proxy does not upgrade.
+    pub async fn raw(proxy: SocketAddr) -> TunnelStream<TcpStream> {
+        let stream = Self::upgraded(proxy).await;
+        Self::tunnel(stream, Ending::default()).await
+    }
+
+    async fn tunnel(stream: TcpStream, ending: Ending) -> TunnelStream<TcpStream> {
+        let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
+        let liveness = liveness.expect("the defaults");
+        TunnelStream::new(stream, Role::Client, liveness, Arc::default(), ending).await
+    }
+
+    async fn upgraded(proxy: SocketAddr) -> TcpStream {
         let mut connection = Connection::open(proxy).await;
         connection
             .write(upgrade_request().join("\r\n") + "\r\n\r\n")
@@ -79,7 +140,7 @@ impl FakeClient {
         assert_eq!(head.status, 101, "{head:?}");
         let protocol = head.field("sec-websocket-protocol");
         assert_eq!(protocol.as_deref(), Some(SUBPROTOCOL));
-        Self::serve(connection.into_stream()).await
+        connection.into_stream()
     }
 
     /// Dials, and registers with this line.
@@ -90,31 +151,40 @@ impl FakeClient {
     }
 
     async fn serve(stream: TcpStream) -> Self {
+        let (stream, socket) = Grip::on(stream);
         let ending = Ending::default();
+        let leaving = CancellationToken::new();
         let tasks = Tasks::default();
-        let liveness = Liveness::new(Duration::from_secs(15), Duration::from_secs(45));
-        let stream = TunnelStream::new(
-            stream,
-            Role::Client,
-            liveness.expect("the defaults"),
-            Arc::new(Traffic::default()),
-            ending.clone(),
-        )
-        .await;
+        let stream = Self::tunnel(stream, ending.clone()).await;
         let (registration, body) = Channel::new(1);
         let body = Arc::new(Mutex::new(Some(body)));
         let (accept, accepted) = watch::channel(false);
-        let service = service_fn(move |request| answer(request, body.clone(), accept.clone()));
-        let serving = settings::client_end(tasks.clone())
-            .serve_connection(TokioIo::new(ToTheEnd(stream)), service);
+        let (ask, asked) = watch::channel(0);
+        let service =
+            service_fn(move |request| answer(request, body.clone(), accept.clone(), ask.clone()));
+        let io = ToTheEnd {
+            stream,
+            leaving: leaving.clone(),
+        };
+        let serving =
+            settings::client_end(tasks.clone()).serve_connection(TokioIo::new(io), service);
+        let left = leaving.clone();
         tasks.spawn(async move {
+            tokio::pin!(serving);
             // Why it ended stands in `ending`.
+            tokio::select! {
+                _ = &mut serving => return,
+                () = left.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
             let _ = serving.await;
         });
         Self {
             registration,
             accepted,
+            asked,
             ending,
+            leaving,
+            socket,
             tasks,
         }
     }
@@ -165,19 +235,61 @@ impl FakeClient {
         );
     }
 
+    /// How many requests for targets have come.
+    pub fn asked(&self) -> usize {
+        *self.asked.borrow()
+    }
+
+    /// Waits until there are so many.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn is_asked(&self, count: usize) {
+        let mut asked = self.asked.clone();
+        let enough = asked.wait_for(|asked| *asked >= count);
+        let enough = within(PATIENCE, "requests at a fake client", enough).await;
+        assert!(enough.is_ok(), "the tunnel ended first");
+    }
+
     /// Why the tunnel ended, when it has.
     ///
     /// # Panics
     /// When it does not end.
     pub async fn end(self) -> End {
-        // The service holds the sender and goes with the connection.
-        let mut accepted = self.accepted.clone();
-        let ended = async { while accepted.changed().await.is_ok() {} };
-        within(PATIENCE, "the end of a tunnel", ended).await;
+        self.ended().await;
         self.ending
             .end()
             .cloned()
             .expect("an ended tunnel has a reason")
+    }
+
+    /// Goes, and returns when its end of the tunnel is closed. After a FIN it first hears the other
+    /// end close.
+    ///
+    /// # Panics
+    /// When the other end does not let it go.
+    pub async fn leave(mut self, how: Leave) {
+        match how {
+            Leave::Goodbye => {
+                let goodbye = Goodbye::new(Farewell::GoingAway, "the fake client is leaving");
+                self.ending.say(goodbye);
+                self.end_registration();
+                self.leaving.cancel();
+            }
+            Leave::Fin => self.socket.fin(),
+            Leave::Reset => {
+                self.socket.reset_at_the_end();
+                self.tasks.end();
+            }
+        }
+        self.ended().await;
+    }
+
+    async fn ended(&self) {
+        // The service holds the sender and goes with the connection.
+        let mut accepted = self.accepted.clone();
+        let ended = async { while accepted.changed().await.is_ok() {} };
+        within(PATIENCE, "the end of a tunnel", ended).await;
     }
 }
 
@@ -188,7 +300,11 @@ impl Drop for FakeClient {
 }
 
 /// hyper leaves when HTTP/2 says goodbye; what the WebSocket says behind it shall be heard too.
-struct ToTheEnd(TunnelStream<TcpStream>);
+struct ToTheEnd {
+    stream: TunnelStream<TcpStream>,
+    /// We go first, and say so.
+    leaving: CancellationToken,
+}
 
 impl AsyncRead for ToTheEnd {
     fn poll_read(
@@ -196,7 +312,7 @@ impl AsyncRead for ToTheEnd {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -206,18 +322,21 @@ impl AsyncWrite for ToTheEnd {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.leaving.is_cancelled() {
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
         loop {
             let mut rest = [0; 4096];
             let mut rest = ReadBuf::new(&mut rest);
-            match ready!(Pin::new(&mut self.0).poll_read(cx, &mut rest)) {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest)) {
                 Ok(()) if !rest.filled().is_empty() => {}
                 // Nobody listens to what we would say now.
                 Ok(()) | Err(_) => return Poll::Ready(Ok(())),
@@ -228,11 +347,15 @@ impl AsyncWrite for ToTheEnd {
 
 type Body = BoxBody<Bytes, Infallible>;
 
+/// Where a fake client gives no answer.
+const STALL: &str = "/stall";
+
 /// The registration once, and a page of its own for every target.
 async fn answer(
     request: Request<Incoming>,
     registration: Arc<Mutex<Option<Channel<Bytes>>>>,
     accept: watch::Sender<bool>,
+    ask: watch::Sender<usize>,
 ) -> Result<Response<Body>, Infallible> {
     let own = request.uri().authority().is_none();
     let body = match request.uri().path() {
@@ -244,7 +367,13 @@ async fn answer(
             accept.send_replace(true);
             Full::default().boxed()
         }
-        _ => Full::from("fake 1\n").boxed(),
+        path => {
+            ask.send_modify(|asked| *asked += 1);
+            if path == STALL {
+                std::future::pending::<()>().await;
+            }
+            Full::from("fake 1\n").boxed()
+        }
     };
     Ok(Response::new(body))
 }

@@ -32,11 +32,14 @@ impl Default for Liveness {
     }
 }
 
+/// A tunnel shall be able to end after a second of silence, and its ping have time to be answered.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Bounds of [`Liveness`] that were broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LivenessError {
-    /// The interval is below a second.
-    #[error("--tunnel.ping-interval: {0:?} is below the minimum of 1s")]
+    /// The interval is below the minimum.
+    #[error("--tunnel.ping-interval: {0:?} is below the minimum of 200ms")]
     TooShort(Duration),
     /// No ping would ever have time to be answered.
     #[error(
@@ -53,7 +56,7 @@ pub enum LivenessError {
 impl Liveness {
     /// Checks both against each other.
     pub fn new(ping_interval: Duration, dead_after: Duration) -> Result<Self, LivenessError> {
-        if ping_interval < Duration::from_secs(1) {
+        if ping_interval < SHORTEST_INTERVAL {
             return Err(LivenessError::TooShort(ping_interval));
         }
         if dead_after <= ping_interval {
@@ -211,7 +214,8 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused() {
         assert!(Liveness::new(seconds(1), seconds(2)).is_ok());
-        let error = Liveness::new(Duration::from_millis(999), seconds(2)).unwrap_err();
+        assert!(Liveness::new(Duration::from_millis(200), seconds(1)).is_ok());
+        let error = Liveness::new(Duration::from_millis(199), seconds(2)).unwrap_err();
         assert!(
             error.to_string().contains("--tunnel.ping-interval"),
             "{error}"

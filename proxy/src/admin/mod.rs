@@ -3,6 +3,7 @@
 //! * `GET /metrics` — for Prometheus, text format 0.0.4.
 //! * `GET /-/healthy` — 200 while the process runs.
 //! * `GET /-/ready` — 200, and 503 once we drain.
+//! * `POST /-/reload` — reads the configuration again; 500 and why when it cannot be used.
 //! * `GET /clients` — every name that is here, as service discovery (`http_sd_configs`); PushProx'
 //!   path and shape.
 
@@ -16,10 +17,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::Proxy;
@@ -49,8 +51,19 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
+        .route("/-/reload", post(reload).put(reload))
         .route("/clients", get(discovery::clients))
         .with_state(proxy)
+}
+
+async fn reload(State(proxy): State<Arc<Proxy>>) -> (StatusCode, String) {
+    match crate::reload::reload(&proxy).await {
+        Ok(done) => (StatusCode::OK, format!("{done}\n")),
+        Err(error) => {
+            let text = format!("failed to reload config: {error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+    }
 }
 
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> impl IntoResponse {
@@ -59,6 +72,9 @@ async fn metrics(State(proxy): State<Arc<Proxy>>) -> impl IntoResponse {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         proxy.metrics.names.with_label_values(&[state]).set(size);
     }
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+    proxy.metrics.tasks.set(tasks);
     let page = exposition(&proxy.metrics.registry);
     ([(CONTENT_TYPE, EXPOSITION_TYPE)], page)
 }

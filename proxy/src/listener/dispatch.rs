@@ -14,7 +14,7 @@ use super::answer::AnswerBody;
 use crate::Proxy;
 use crate::clock::Clock;
 use crate::config::Roles;
-use crate::{admin, scrape, session};
+use crate::{admin, pushprox, scrape, session};
 
 /// Answers one request. `GET http://pi/metrics` is a scrape and `GET /metrics` our own page: the
 /// form of the request target decides (RFC 9112 §3.2), before anything looks at a path.
@@ -66,6 +66,14 @@ async fn answer(
     };
     if roles.tunnel && path == tunnel::PATH {
         session::accept(&proxy, peer, clock, request).map(AnswerBody::from)
+    } else if roles.tunnel && proxy.config.pushprox && path == pushprox::POLL_PATH {
+        pushprox::poll(proxy, peer, clock, request)
+            .await
+            .map(AnswerBody::from)
+    } else if roles.tunnel && proxy.config.pushprox && path == pushprox::PUSH_PATH {
+        pushprox::push(proxy, peer, clock, request)
+            .await
+            .map(AnswerBody::from)
     } else if roles.scrape && path.starts_with(scrape::PATH_STYLE) {
         scrape::path_style(proxy, peer, clock, request)
             .await

@@ -31,13 +31,23 @@ use crate::config::{Bound, Roles};
 /// Between two attempts to accept after a failure, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// When we stop, a connection that has just been made may have its request under way. hyper would
+/// close it, and a scrape that could have been answered would be lost.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Starts accepting on every address.
 pub(crate) fn serve(proxy: &Arc<Proxy>, listeners: Vec<Bound>) {
     let permits = Arc::new(Semaphore::new(proxy.limits.connections));
     for bound in listeners {
         let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&permits));
-        // A listener that is dropped gives its address to a successor at once.
-        proxy.stop.spawn_until_draining(accepting);
+        // A listener that is dropped gives its address to a successor.
+        let until = Arc::clone(proxy);
+        proxy.stop.spawn(async move {
+            tokio::select! {
+                () = accepting => {}
+                () = until.is_heard_out() => {}
+            }
+        });
     }
 }
 
@@ -51,7 +61,7 @@ async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
         let (socket, peer) = next(&listener).await;
         let place = Place::take(permit, &proxy.metrics.connections);
         let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
-        proxy.stop.spawn(connection);
+        proxy.stop.spawn_work(connection);
     }
 }
 
@@ -90,8 +100,18 @@ async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer,
     let result = tokio::select! {
         result = &mut connection => result,
         () = proxy.stop.draining().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            let first = async {
+                if clock.is_fresh() {
+                    tokio::time::sleep(FIRST_REQUEST).await;
+                }
+            };
+            tokio::select! {
+                result = &mut connection => result,
+                () = first => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = result {

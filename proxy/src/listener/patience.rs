@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use adit_common::net::socket::Socket;
 use prometheus::IntGauge;
@@ -15,6 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Clock;
+
+/// RFC 9110 §15.2: any number of them may come before an answer.
+const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
 /// A connection's place among those we hold: a permit, and its count.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct Patient {
     inner: Socket,
     clock: Clock,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// What is left to write of an interim answer.
+    interim: &'static [u8],
     /// Given back with the socket, whoever has it by then.
     _place: Place,
 }
@@ -54,8 +59,22 @@ impl Patient {
             inner,
             clock,
             timer: None,
+            interim: &[],
             _place: place,
         }
+    }
+
+    /// Writes what is left of an interim answer: nothing else may come between its bytes.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            match Pin::new(&mut self.inner).poll_write(cx, self.interim) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.interim = &self.interim[n..],
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_pending(cx),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// For an operation that is pending.
@@ -79,6 +98,7 @@ impl Patient {
 
 impl Drop for Patient {
     fn drop(&mut self) {
+        self.clock.closed();
         if self.clock.resets()
             && let Socket::Tcp(stream) = &self.inner
         {
@@ -115,6 +135,7 @@ impl AsyncWrite for Patient {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         match Pin::new(&mut this.inner).poll_write(cx, buf) {
             Poll::Pending => this.poll_pending(cx),
             ready => ready,
@@ -127,6 +148,7 @@ impl AsyncWrite for Patient {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         match Pin::new(&mut this.inner).poll_write_vectored(cx, bufs) {
             Poll::Pending => this.poll_pending(cx),
             ready => ready,
@@ -139,6 +161,11 @@ impl AsyncWrite for Patient {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // hyper flushes after every turn, also when it has written nothing.
+        if this.clock.takes_interim() && this.interim.is_empty() {
+            this.interim = INTERIM;
+        }
+        ready!(this.poll_interim(cx))?;
         match Pin::new(&mut this.inner).poll_flush(cx) {
             Poll::Pending => this.poll_pending(cx),
             ready => ready,

@@ -1,139 +1,228 @@
-//! The names of this process' own sessions, and for a while of those that left.
+//! The names of this process' own sessions and polls, and for a while of those that left.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use adit_common::name::Name;
-use adit_common::registration::Instance;
+use adit_common::tunnel::goodbye::End;
 use tokio::time::Instant;
 
-use crate::session::Session;
+use super::seat::Seat;
+use super::waiting::Waiting;
+use crate::carrier::{Carrier, Poll, Poller, Session};
+use crate::config::duplicates::{Duplicates, Rules};
 
-/// Names remembered after they left. Only an accepted client puts one there; at so many the
-/// oldest goes.
+/// Names remembered after they left. With authentication only an accepted client puts one there;
+/// where PushProx's clients may poll, anybody can, and at so many some other goes.
 const MOST_AWAY: usize = 100_000;
 
-/// One writer when sessions come and go, many readers for scrapes.
+/// For how long what is known of a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// A name that left is known as away.
+    pub(crate) remember: Duration,
+    /// It is expected to return, and nobody else steps in for it.
+    pub(crate) grace: Duration,
+    /// It still stands in lists: a client that dials again is no target that vanished.
+    pub(crate) list: Duration,
+}
+
+/// One writer when sessions and polls come and go, many readers for scrapes.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    remember: Duration,
+    memory: Memory,
+    waiting: Arc<Waiting>,
     tables: RwLock<Tables>,
 }
 
 #[derive(Debug, Default)]
 struct Tables {
-    /// The newest session last; never empty.
-    here: HashMap<Name, Vec<Arc<Session>>>,
+    seats: HashMap<Name, Seat>,
     /// The names of each session, by its id: leaving costs as much as it had, not as all have.
     names: HashMap<u64, Vec<Name>>,
-    away: HashMap<Name, Instant>,
+    /// How many seats are empty.
+    away: usize,
 }
 
 /// What is known of a name.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// Held by this session.
-    Here(Arc<Session>),
-    /// Left then.
+    /// This carries the next scrape.
+    Here(Carrier),
+    /// Nobody does, since then.
     Away(Instant),
     /// Never seen, or forgotten.
     Unknown,
 }
 
-/// A name is held by an instance that started later.
+/// A name is held by somebody who keeps it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is held by an instance that started later ({by})")]
+#[error("{name} is held by {by}")]
 pub(crate) struct Taken {
     pub(crate) name: Name,
-    pub(crate) by: Instance,
+    pub(crate) by: String,
 }
 
 impl Registry {
-    /// `remember`: how long a name that left is known as away.
-    pub(crate) fn new(remember: Duration) -> Self {
+    pub(crate) fn new(memory: Memory, waiting: Arc<Waiting>) -> Self {
         Self {
-            remember,
+            memory,
+            waiting,
             tables: RwLock::default(),
         }
     }
 
-    /// Who holds a name. Leaves no trace of one that nobody does.
+    /// Those who wait for a name to return.
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
+    }
+
+    /// Who carries the next scrape of a name; a poll is taken out by it. Leaves no trace of a name
+    /// that nobody has.
     pub(crate) fn find(&self, name: &Name) -> Found {
-        let tables = self.read();
-        if let Some(session) = tables.here.get(name).and_then(|held| held.last()) {
-            return Found::Here(Arc::clone(session));
+        let unpolled = {
+            let tables = self.read();
+            match tables.seats.get(name) {
+                None => return Found::Unknown,
+                Some(seat) => match seat.session() {
+                    Some(session) => return Found::Here(Carrier::Session(Arc::clone(session))),
+                    None => (!seat.is_polled()).then(|| seat.seen()),
+                },
+            }
+        };
+        if let Some(seen) = unpolled {
+            return self.away(seen);
         }
-        match tables.away.get(name) {
-            Some(since) if since.elapsed() < self.remember => Found::Away(*since),
-            _ => Found::Unknown,
+        let mut tables = self.write();
+        let Some(seat) = tables.seats.get_mut(name) else {
+            return Found::Unknown;
+        };
+        let taken = seat.take(self.memory.grace);
+        let (seen, is_empty) = (seat.seen(), seat.is_empty());
+        if taken.is_some() && is_empty {
+            tables.now_empty(name);
+        }
+        match taken {
+            Some(carrier) => Found::Here(carrier),
+            None => self.away(seen),
+        }
+    }
+
+    fn away(&self, seen: Instant) -> Found {
+        match seen.elapsed() < self.memory.remember {
+            true => Found::Away(seen),
+            false => Found::Unknown,
         }
     }
 
     /// Gives `session` exactly these names, or none of them and the reason.
     ///
-    /// Sessions of one instance share names. Of two instances the one that started later keeps
-    /// them: the sessions returned have lost a name and must be told, so that data of two machines
-    /// is never mixed.
+    /// Sessions of one instance share names. The sessions returned have lost a name and must be
+    /// told, so that data of two machines is never mixed.
     pub(crate) fn claim(
         &self,
         session: &Arc<Session>,
         names: &[Name],
+        rules: &Rules,
     ) -> Result<Vec<Arc<Session>>, Taken> {
         let mut tables = self.write();
-        let instance = session.instance();
-        let holders = |name: &Name| tables.here.get(name).into_iter().flatten();
         for name in names {
-            let newer = holders(name)
-                .map(|held| held.instance())
-                .find(|held| held.id != instance.id && held.started > instance.started);
-            if let Some(by) = newer {
-                return Err(Taken {
-                    name: name.clone(),
-                    by,
-                });
-            }
+            tables.may_claim(session, name, rules.of(name), self.memory.grace)?;
         }
         let mut evicted: Vec<Arc<Session>> = Vec::new();
         for name in names {
-            for held in holders(name).filter(|held| held.instance().id != instance.id) {
+            let others = tables.others(session, name);
+            for held in others.filter(|_| rules.of(name) == Duplicates::Replace) {
                 if !evicted.iter().any(|other| other.id() == held.id()) {
                     evicted.push(Arc::clone(held));
                 }
             }
         }
         for old in &evicted {
-            tables.remove(old.id(), &[]);
+            tables.remove(old.id(), &[], false);
         }
         // A changed registration: what is no longer offered leaves, the rest keeps its place.
-        tables.remove(session.id(), names);
+        tables.remove(session.id(), names, false);
         for name in names {
-            tables.away.remove(name);
-            let held = tables.here.entry(name.clone()).or_default();
-            if !held.iter().any(|other| other.id() == session.id()) {
-                held.push(Arc::clone(session));
-            }
+            tables.seat(name).enter(session);
         }
         tables.names.insert(session.id(), names.to_vec());
+        drop(tables);
+        self.waiting.wake_all(names);
         Ok(evicted)
     }
 
     /// Takes every name from a session that ended. Again does nothing.
     pub(crate) fn release(&self, session: &Session) {
-        self.write().remove(session.id(), &[]);
+        // Who says goodbye is not coming back in a moment.
+        let was_lost = !matches!(session.ending().end(), Some(End::Peer(_) | End::Own(_)));
+        self.write().remove(session.id(), &[], was_lost);
+    }
+
+    /// Parks a poll of a machine at `from`; `make` makes it, given what is known of that machine.
+    pub(crate) fn park(
+        &self,
+        name: &Name,
+        from: Option<IpAddr>,
+        rules: &Rules,
+        scrapes: usize,
+        make: impl FnOnce(Poller) -> Poll,
+    ) -> Arc<Poll> {
+        let mut tables = self.write();
+        let seat = tables.seat(name);
+        let rule = rules.of(name);
+        if rule != Duplicates::Replicas && seat.is_polled_from_elsewhere(from, self.memory.grace) {
+            // Once for each, or its owner would wonder why it is never scraped.
+            tracing::warn!(%name, ?from, "another machine polls for this name: its polls are kept in reserve");
+        }
+        let poller = seat.poller(from, || Poller::new(from, scrapes));
+        let poll = Arc::new(make(poller));
+        seat.park(Arc::clone(&poll), rule);
+        drop(tables);
+        self.waiting.wake_one(name);
+        poll
+    }
+
+    /// Takes a poll out that ended without a scrape. Again does nothing.
+    pub(crate) fn withdraw(&self, poll: &Poll) {
+        let mut tables = self.write();
+        if let Some(seat) = tables.seats.get_mut(poll.name())
+            && !seat.is_empty()
+        {
+            seat.withdraw(poll);
+            if seat.is_empty() {
+                tables.now_empty(poll.name());
+            }
+        }
+    }
+
+    /// Takes a carrier out that failed. Again does nothing.
+    pub(crate) fn dismiss(&self, carrier: &Carrier) {
+        match carrier {
+            Carrier::Session(session) => self.release(session),
+            Carrier::Poll(poll) => self.withdraw(poll),
+        }
     }
 
     /// Forgets what has been away for long.
     pub(crate) fn sweep(&self) {
-        let remember = self.remember;
-        self.write()
-            .away
-            .retain(|_, since| since.elapsed() < remember);
+        let remember = self.memory.remember;
+        let mut tables = self.write();
+        tables
+            .seats
+            .retain(|_, seat| !seat.is_empty() || seat.seen().elapsed() < remember);
+        tables.away = tables.seats.values().filter(|seat| seat.is_empty()).count();
     }
 
-    /// Every name that is here, sorted.
+    /// Every name that is here or was a moment ago, sorted.
     pub(crate) fn names(&self) -> Vec<Name> {
-        let mut names: Vec<Name> = self.read().here.keys().cloned().collect();
+        let list = self.memory.list;
+        let listed = |seat: &Seat| !seat.is_empty() || seat.seen().elapsed() < list;
+        let tables = self.read();
+        let listed = tables.seats.iter().filter(|(_, seat)| listed(seat));
+        let mut names: Vec<Name> = listed.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names
     }
@@ -141,7 +230,7 @@ impl Registry {
     /// How many names are here, and how many away.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let tables = self.read();
-        (tables.here.len(), tables.away.len())
+        (tables.seats.len() - tables.away, tables.away)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
@@ -154,134 +243,90 @@ impl Registry {
 }
 
 impl Tables {
-    /// Takes all names but `keep` from a session.
-    fn remove(&mut self, id: u64, keep: &[Name]) {
-        let now = Instant::now();
-        for name in self.names.remove(&id).unwrap_or_default() {
-            if keep.contains(&name) {
-                continue;
+    /// Sessions of other instances that have the name.
+    fn others(&self, session: &Session, name: &Name) -> impl Iterator<Item = &Arc<Session>> {
+        let id = session.instance().id;
+        let held = self.seats.get(name).map_or(&[][..], Seat::sessions);
+        held.iter().filter(move |held| held.instance().id != id)
+    }
+
+    fn may_claim(
+        &self,
+        session: &Session,
+        name: &Name,
+        rule: Duplicates,
+        grace: Duration,
+    ) -> Result<(), Taken> {
+        let taken = |by: String| Taken {
+            name: name.clone(),
+            by,
+        };
+        let started = session.instance().started;
+        match rule {
+            Duplicates::Replicas => Ok(()),
+            Duplicates::Replace => {
+                let mut others = self.others(session, name).map(|held| held.instance());
+                match others.find(|held| held.started > started) {
+                    Some(by) => Err(taken(format!("an instance that started later ({})", by.id))),
+                    None => Ok(()),
+                }
             }
-            if let Some(held) = self.here.get_mut(&name) {
-                held.retain(|session| session.id() != id);
-                if held.is_empty() {
-                    self.here.remove(&name);
-                    self.leave(name, now);
+            Duplicates::Reject => {
+                if let Some(by) = self.others(session, name).next() {
+                    return Err(taken(format!("instance {}", by.instance().id)));
+                }
+                let seat = self.seats.get(name).filter(|seat| seat.session().is_none());
+                match seat.is_some_and(|seat| seat.has_poller(grace)) {
+                    true => Err(taken("a PushProx client".into())),
+                    false => Ok(()),
                 }
             }
         }
     }
 
-    fn leave(&mut self, name: Name, now: Instant) {
-        if self.away.len() >= MOST_AWAY
-            && let Some((oldest, _)) = self.away.iter().min_by_key(|(_, since)| **since)
-        {
-            let oldest = oldest.clone();
-            self.away.remove(&oldest);
+    /// A seat that is about to be taken.
+    fn seat(&mut self, name: &Name) -> &mut Seat {
+        if self.seats.get(name).is_some_and(Seat::is_empty) {
+            self.away -= 1;
         }
-        self.away.insert(name, now);
+        self.seats.entry(name.clone()).or_insert_with(Seat::new)
+    }
+
+    /// Takes all names but `keep` from a session.
+    fn remove(&mut self, id: u64, keep: &[Name], was_lost: bool) {
+        for name in self.names.remove(&id).unwrap_or_default() {
+            if keep.contains(&name) {
+                continue;
+            }
+            if let Some(seat) = self.seats.get_mut(&name)
+                && !seat.is_empty()
+            {
+                seat.leave(id, was_lost);
+                if seat.is_empty() {
+                    self.now_empty(&name);
+                }
+            }
+        }
+    }
+
+    /// The last one has left the seat of `name`.
+    fn now_empty(&mut self, name: &Name) {
+        self.away += 1;
+        if self.away > MOST_AWAY {
+            let other = |(other, seat): &(&Name, &Seat)| *other != name && seat.is_empty();
+            let other = self
+                .seats
+                .iter()
+                .find(other)
+                .map(|(other, _)| other.clone());
+            if let Some(other) = other {
+                self.seats.remove(&other);
+                self.away -= 1;
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(list: &[&str]) -> Vec<Name> {
-        list.iter().map(|name| name.parse().unwrap()).collect()
-    }
-
-    fn instance(started: u64) -> Instance {
-        Instance {
-            started,
-            ..Instance::now()
-        }
-    }
-
-    fn registry() -> Registry {
-        Registry::new(Duration::from_secs(300))
-    }
-
-    fn holder(registry: &Registry, name: &str) -> Option<u64> {
-        match registry.find(&name.parse().unwrap()) {
-            Found::Here(session) => Some(session.id()),
-            _ => None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_name_is_here_then_away_then_forgotten() {
-        let registry = registry();
-        let session = Session::for_tests(instance(1));
-        registry.claim(&session, &names(&["pi", "nas"])).unwrap();
-        assert_eq!(holder(&registry, "pi"), Some(session.id()));
-        registry.release(&session);
-        assert!(matches!(
-            registry.find(&"pi".parse().unwrap()),
-            Found::Away(_)
-        ));
-        assert_eq!(registry.sizes(), (0, 2));
-        tokio::time::advance(Duration::from_secs(300)).await;
-        assert!(matches!(
-            registry.find(&"pi".parse().unwrap()),
-            Found::Unknown
-        ));
-        registry.sweep();
-        assert_eq!(registry.sizes(), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn asking_for_unknown_names_leaves_nothing() {
-        let registry = registry();
-        for n in 0..1000 {
-            let name = format!("unknown-{n}").parse().unwrap();
-            assert!(matches!(registry.find(&name), Found::Unknown));
-        }
-        assert_eq!(registry.sizes(), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn two_sessions_of_one_instance_share_and_the_newest_serves() {
-        let registry = registry();
-        let same = instance(1);
-        let (old, new) = (Session::for_tests(same), Session::for_tests(same));
-        assert!(registry.claim(&old, &names(&["pi"])).unwrap().is_empty());
-        assert!(registry.claim(&new, &names(&["pi"])).unwrap().is_empty());
-        assert_eq!(holder(&registry, "pi"), Some(new.id()));
-        registry.release(&new);
-        assert_eq!(holder(&registry, "pi"), Some(old.id()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn of_two_instances_the_one_that_started_later_keeps_the_name() {
-        let registry = registry();
-        let (older, newer) = (
-            Session::for_tests(instance(1)),
-            Session::for_tests(instance(2)),
-        );
-        registry.claim(&older, &names(&["pi", "nas"])).unwrap();
-        let evicted = registry.claim(&newer, &names(&["pi"])).unwrap();
-        assert_eq!(evicted.len(), 1);
-        assert_eq!(evicted[0].id(), older.id());
-        assert_eq!(holder(&registry, "pi"), Some(newer.id()));
-        assert_eq!(
-            holder(&registry, "nas"),
-            None,
-            "a session that lost a name has none"
-        );
-        let taken = registry.claim(&older, &names(&["nas", "pi"])).unwrap_err();
-        assert_eq!(taken.name.as_str(), "pi");
-        assert_eq!(holder(&registry, "nas"), None, "all names or none");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_changed_registration_moves_only_what_changed() {
-        let registry = registry();
-        let session = Session::for_tests(instance(1));
-        registry.claim(&session, &names(&["a", "b"])).unwrap();
-        registry.claim(&session, &names(&["b", "c"])).unwrap();
-        assert_eq!(holder(&registry, "a"), None);
-        assert_eq!(holder(&registry, "b"), Some(session.id()));
-        assert_eq!(registry.names(), names(&["b", "c"]));
-        assert_eq!(registry.sizes(), (2, 1));
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,7 +1,13 @@
-//! Which session holds which name.
+//! Who carries which name, and who waits for it.
 //!
-//! [`memory`] is what this process knows by itself, and for a single proxy all there is.
+//! * [`memory`] is what this process knows by itself, and for a single proxy all there is.
+//! * [`seat`] is one name: its sessions, its polls, and whose turn it is when there are several.
+//! * [`waiting`] holds the scrapes of names that are away until they return.
 
 mod memory;
+mod seat;
 
-pub(crate) use self::memory::{Found, Registry};
+mod waiting;
+
+pub(crate) use self::memory::{Found, Memory, Registry};
+pub(crate) use self::waiting::Waiting;

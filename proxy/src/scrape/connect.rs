@@ -9,13 +9,14 @@ use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use adit_common::tunnel::relay::relay;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{Either, Empty, Full};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
+use super::course::Event;
 use super::flight::InFlight;
 use super::forward;
 use super::relay::ScrapeBody;
@@ -23,8 +24,8 @@ use super::reply::Refusal;
 use super::request::{self, Form};
 use super::route::route;
 use crate::Proxy;
+use crate::carrier::{Carrier, RequestBody};
 use crate::clock::Clock;
-use crate::session::TunnelBody;
 
 /// Opens a raw stream to a target. Only the opening has a deadline, the default one: a CONNECT
 /// says no timeout, and lives as long as the scraper keeps its TLS connection.
@@ -40,21 +41,25 @@ pub(crate) async fn connect(
     let opened = match request::connect(request.uri()) {
         Ok(target) => {
             flight.of(&target);
-            open(&proxy, target, deadline).await
+            open(&proxy, &mut flight, target, deadline).await
         }
         Err(refusal) => Err(refusal),
     };
     match opened {
         Ok((tunnel, permit)) => {
+            // The opening is what is counted; what is said in it is between its ends.
+            flight.on(Event::Head);
+            flight.on(Event::End);
             flight.answered(StatusCode::OK.as_u16());
             clock.upgraded();
             let outside = hyper::upgrade::on(&mut request);
             let carrying = carry(Arc::clone(&proxy), outside, tunnel, permit);
-            proxy.stop.spawn(carrying);
+            proxy.stop.spawn_work(carrying);
             Response::new(Either::Left(Full::default()))
         }
         Err(refusal) => {
             let response = refusal.answer();
+            flight.refused(&refusal);
             flight.answered(response.status().as_u16());
             tracing::debug!(%peer, ?refusal, "CONNECT refused");
             response.map(Either::Left)
@@ -64,10 +69,16 @@ pub(crate) async fn connect(
 
 async fn open(
     proxy: &Proxy,
+    flight: &mut InFlight,
     target: Target,
     deadline: Deadline,
 ) -> Result<(Upgraded, OwnedSemaphorePermit), Refusal> {
-    let session = route(proxy, &target.name)?;
+    let carrier = route(proxy, &target.name, deadline).await?;
+    flight.on(Event::Sent);
+    let Carrier::Session(session) = carrier else {
+        let why = "PushProx's clients have no CONNECT; scrape it with params: {_scheme: [https]}";
+        return Err(Refusal::Unable(target, why.into()));
+    };
     let permit = Arc::clone(session.connects())
         .try_acquire_owned()
         .map_err(|_| Refusal::ClientBusy(target.name.clone(), proxy.limits.connects_per_client))?;
@@ -75,7 +86,7 @@ async fn open(
     let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
     let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(forward::lost(&session, target, &error)),
+        Ok(Err(error)) => return Err(forward::failed(&target, error)),
         Err(_) => return Err(Refusal::Deadline(target, deadline.granted())),
     };
     if let Some(report) = Report::read_from(response.headers()) {
@@ -90,13 +101,13 @@ async fn open(
 
 /// Made anew, with none of the scraper's fields: a `Content-Length` on a CONNECT would end the
 /// whole tunnel (row e), and the others are for us.
-fn tunnel_request(target: &Target, deadline: Deadline) -> http::Result<Request<TunnelBody>> {
+fn tunnel_request(target: &Target, deadline: Deadline) -> http::Result<Request<RequestBody>> {
     let uri = Uri::builder().authority(target.to_string()).build()?;
     Request::builder()
         .method(Method::CONNECT)
         .uri(uri)
         .header(headers::TIMEOUT, deadline.to_header())
-        .body(Either::Left(Empty::new()))
+        .body(Either::Left(Full::default()))
 }
 
 async fn carry(

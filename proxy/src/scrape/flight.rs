@@ -6,6 +6,7 @@ use adit_common::target::Target;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::course::{Course, Event, Step};
 use super::reply::Refusal;
 use super::request::Form;
 use crate::Proxy;
@@ -17,6 +18,7 @@ pub(super) struct InFlight {
     form: Form,
     started: Instant,
     target: Option<Target>,
+    course: Course,
     code: Option<u16>,
     bytes: u64,
     in_all: Option<OwnedSemaphorePermit>,
@@ -31,6 +33,7 @@ impl InFlight {
             form,
             started: Instant::now(),
             target: None,
+            course: Course::new(),
             code: None,
             bytes: 0,
             in_all: None,
@@ -60,6 +63,31 @@ impl InFlight {
         Ok(())
     }
 
+    /// It may be sent a second time when its carrier is lost.
+    pub(super) fn allow_repeating(&mut self) {
+        self.course.allow_repeating();
+    }
+
+    /// Something happened to it. The first event that ends it is counted.
+    pub(super) fn on(&mut self, event: Event) -> Step {
+        let step = self.course.on(event);
+        let metrics = &self.proxy.metrics;
+        match step {
+            Step::End(terminal) => {
+                let outcomes = &metrics.scrape_outcomes;
+                outcomes.with_label_values(&[terminal.as_str()]).inc();
+            }
+            Step::Again => metrics.scrape_retries.inc(),
+            Step::Continue | Step::Nothing => {}
+        }
+        step
+    }
+
+    /// The scraper gets an answer of ours.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.on(refusal.event());
+    }
+
     pub(super) fn answered(&mut self, code: u16) {
         self.code = Some(code);
     }
@@ -82,6 +110,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        // When nothing else has ended it.
+        self.on(Event::Gone);
         let metrics = &self.proxy.metrics;
         metrics.scrapes_in_flight.dec();
         metrics

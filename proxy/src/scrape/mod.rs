@@ -2,10 +2,10 @@
 //!
 //! 1. [`request`] reads one of three forms (absolute, path-style, CONNECT) into a target and a
 //!    deadline, and takes off what must not pass.
-//! 2. [`route`] finds who holds the name.
-//! 3. [`forward`] sends it as one stream of that client's tunnel and waits until the deadline;
-//!    [`relay`] passes the answer on as it comes, and cuts the scraper off when it breaks.
-//!    [`connect`] does the same for raw bytes. [`flight`] counts it meanwhile.
+//! 2. [`route`] finds who carries the name, or waits for its return.
+//! 3. [`forward`] sends it by that carrier and waits until the deadline; [`relay`] passes the answer
+//!    on as it comes, and cuts the scraper off when it breaks. [`connect`] does the same for raw
+//!    bytes. [`flight`] counts it meanwhile, and [`course`] says what each event means for it.
 //! 4. [`reply`] has every answer of our own: one table from what went wrong to status and words.
 
 mod request;
@@ -15,6 +15,7 @@ mod route;
 mod connect;
 mod forward;
 
+mod course;
 mod flight;
 mod relay;
 
@@ -33,6 +34,15 @@ pub(crate) use self::request::PATH_STYLE;
 
 use crate::Proxy;
 use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// Every way a scrape can end is counted from the start, so that a rate does not miss the first.
+pub(crate) fn prepare(metrics: &Metrics) {
+    for terminal in course::Terminal::ALL {
+        let outcomes = &metrics.scrape_outcomes;
+        outcomes.with_label_values(&[terminal.as_str()]);
+    }
+}
 
 /// `GET http://pi:9100/metrics`: what a `proxy_url` makes of a scrape.
 pub(crate) async fn absolute(

@@ -5,11 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::course::Event;
 use super::flight::InFlight;
+use crate::carrier::{Break, CarrierBody};
 use crate::clock::Clock;
 
 /// Whatever broke a body off; the scraper's connection is cut for it.
@@ -23,7 +25,7 @@ pin_project! {
     /// the scraper's connection without the last chunk, and Prometheus sees a failed scrape.
     pub(crate) struct Relayed {
         #[pin]
-        inner: Incoming,
+        inner: CarrierBody,
         #[pin]
         deadline: Sleep,
         flight: InFlight,
@@ -36,8 +38,14 @@ pin_project! {
 
     impl PinnedDrop for Relayed {
         fn drop(this: Pin<&mut Self>) {
-            if !this.done && !this.inner.is_end_stream() {
-                this.flight.cut("scraper-gone");
+            let this = this.project();
+            if !*this.done {
+                // A body of known length need not be asked for what follows its last byte.
+                if this.inner.is_end_stream() {
+                    this.flight.on(Event::End);
+                } else {
+                    this.flight.cut("scraper-gone");
+                }
             }
         }
     }
@@ -45,7 +53,7 @@ pin_project! {
 
 impl Relayed {
     pub(super) fn new(
-        inner: Incoming,
+        inner: CarrierBody,
         deadline: Instant,
         flight: InFlight,
         clock: Option<Clock>,
@@ -73,22 +81,32 @@ impl Body for Relayed {
         if let Some(broken) = this.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        let (reason, broken): (_, Broken) = match this.inner.poll_frame(cx) {
+        let (event, reason, broken): (_, _, Broken) = match this.inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(None) => {
                 *this.done = true;
+                this.flight.on(Event::End);
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(error))) => ("broke-off", error.into()),
+            Poll::Ready(Some(Err(broken @ Break::Carrier(_)))) => {
+                (Event::Lost, "carrier-lost", broken.into())
+            }
+            Poll::Ready(Some(Err(broken @ Break::Target(_)))) => {
+                (Event::BrokeOff, "broke-off", broken.into())
+            }
             Poll::Pending => match this.deadline.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) => ("deadline", "the scrape's deadline passed".into()),
+                Poll::Ready(()) => {
+                    let broken = "the scrape's deadline passed".into();
+                    (Event::Expired, "deadline", broken)
+                }
             },
         };
         *this.done = true;
+        this.flight.on(event);
         this.flight.cut(reason);
         if let Some(clock) = this.clock {
             clock.reset_on_close();

@@ -14,6 +14,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
 
+use super::course::Event;
+
 /// A scrape that gets no answer of its target, by who is at fault.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -21,8 +23,10 @@ pub(crate) enum Refusal {
     BadRequest(String),
     /// The client: nobody has this name.
     Unknown(Name),
-    /// The client: it had this name and left so long ago.
+    /// The client: it had this name and left so long ago, and waiting for it was in vain.
     Away(Name, Duration),
+    /// The client: what carries its scrapes cannot carry this one.
+    Unable(Target, String),
     /// The client: so many scrapes are under way at it.
     ClientBusy(Name, usize),
     /// The client: its tunnel ended before it answered.
@@ -56,6 +60,10 @@ impl Refusal {
                 let words = format!("the client for {name} is away (last seen {ago}s ago)");
                 (S::SERVICE_UNAVAILABLE, "destination_unavailable", words)
             }
+            Self::Unable(target, why) => {
+                let words = format!("{target} cannot be asked that: {why}");
+                (S::NOT_IMPLEMENTED, "http_protocol_error", words)
+            }
             Self::ClientBusy(name, limit) => {
                 let words = format!("{limit} scrapes are under way at the client for {name}");
                 (S::TOO_MANY_REQUESTS, "connection_limit_reached", words)
@@ -81,6 +89,23 @@ impl Refusal {
                 let words = "the proxy is stopping".to_owned();
                 (S::SERVICE_UNAVAILABLE, "proxy_internal_response", words)
             }
+        }
+    }
+
+    /// What it means for the course of the scrape.
+    pub(super) fn event(&self) -> Event {
+        match self {
+            Self::Reported(report) if report.fault == Fault::Deadline => Event::Expired,
+            Self::Reported(_) => Event::Fault,
+            Self::CarrierLost(..) => Event::Lost,
+            Self::Deadline(..) => Event::Expired,
+            Self::BadRequest(_)
+            | Self::Unknown(_)
+            | Self::Away(..)
+            | Self::Unable(..)
+            | Self::ClientBusy(..)
+            | Self::Busy(_)
+            | Self::Draining => Event::Refused,
         }
     }
 
@@ -156,6 +181,11 @@ mod tests {
                 Refusal::Away(pi.clone(), Duration::from_secs(42)),
                 503,
                 "last seen 42s ago",
+            ),
+            (
+                Refusal::Unable(target(), "no CONNECT".into()),
+                501,
+                "pi:9100 cannot be asked that: no CONNECT",
             ),
             (Refusal::ClientBusy(pi, 128), 429, "128 scrapes"),
             (Refusal::Busy(4096), 429, "4096 scrapes"),

@@ -6,13 +6,13 @@ use adit_common::target::{Scheme, Target};
 use adit_common::tunnel::coalesce::Coalesced;
 use http::header::{AUTHORIZATION, EXPECT, HOST};
 use http::uri::{Authority, PathAndQuery};
-use http::{Request, Uri, Version};
-use http_body_util::{Either, Empty};
+use http::{HeaderMap, Method, Request, Uri, Version};
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 
 use super::reply::Refusal;
+use crate::carrier::RequestBody;
 use crate::config::Config;
-use crate::session::TunnelBody;
 
 /// Where path-style scrapes are, below the route prefix.
 pub(crate) const PATH_STYLE: &str = "/scrape/";
@@ -49,7 +49,37 @@ pub(crate) struct Scrape {
     /// How the scraper speaks: before HTTP/1.1 a body's end can be the connection's.
     pub(crate) version: Version,
     /// Method, absolute URI and the fields that pass.
-    pub(crate) request: Request<TunnelBody>,
+    pub(crate) request: Request<RequestBody>,
+}
+
+/// All of a request that may be sent twice.
+#[derive(Debug, Clone)]
+pub(super) struct Spare {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Spare {
+    /// A copy, when a target may be asked again (RFC 9110 §9.2.1) and no body is on its way.
+    pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let bodiless = matches!(request.body(), Either::Left(_));
+        (request.method().is_safe() && bodiless).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    /// The same request.
+    pub(super) fn request(&self) -> Request<RequestBody> {
+        let mut request = Request::new(Either::Left(Full::default()));
+        *request.version_mut() = Version::HTTP_2;
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
 }
 
 /// Reads an absolute-form request (RFC 9112 §3.2.2).
@@ -164,13 +194,13 @@ fn scrape(request: Request<Incoming>, uri: Uri, target: Target, rules: &TimeoutR
         target,
         deadline: Deadline::after(timeout),
         version,
-        request: Request::from_parts(head, tunnel_body(body)),
+        request: Request::from_parts(head, request_body(body)),
     }
 }
 
-fn tunnel_body(body: Incoming) -> TunnelBody {
+fn request_body(body: Incoming) -> RequestBody {
     if body.is_end_stream() {
-        Either::Left(Empty::new())
+        Either::Left(Full::default())
     } else {
         Either::Right(Coalesced::new(body))
     }

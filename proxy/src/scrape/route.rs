@@ -1,20 +1,74 @@
-//! Who holds a name.
+//! Who carries a scrape, now or in a moment.
 
-use std::sync::Arc;
-
+use adit_common::deadline::Deadline;
 use adit_common::name::Name;
+use tokio::time::{Instant, sleep_until};
 
 use super::reply::Refusal;
 use crate::Proxy;
+use crate::carrier::Carrier;
 use crate::registry::Found;
-use crate::session::Session;
 
-/// The session a scrape of `name` goes to, or why there is none. Keeps nothing of the name.
-pub(super) fn route(proxy: &Proxy, name: &Name) -> Result<Arc<Session>, Refusal> {
-    match proxy.registry.find(name) {
-        Found::Here(session) => Ok(session),
-        _ if proxy.stop.draining().is_cancelled() => Err(Refusal::Draining),
-        Found::Away(since) => Err(Refusal::Away(name.clone(), since.elapsed())),
-        Found::Unknown => Err(Refusal::Unknown(name.clone())),
+/// The carrier of the next scrape of `name`. One that is away is waited for: it may be dialling
+/// again. Keeps nothing of a name that nobody has.
+pub(super) async fn route(
+    proxy: &Proxy,
+    name: &Name,
+    deadline: Deadline,
+) -> Result<Carrier, Refusal> {
+    let found = proxy.registry.find(name);
+    if let Found::Here(carrier) = found {
+        return Ok(carrier);
+    }
+    let draining = proxy.stop.draining();
+    if draining.is_cancelled() {
+        // Whoever dials now dials somebody else.
+        return Err(Refusal::Draining);
+    }
+    let arrived = Instant::now();
+    let until = |found: &Found| patience(proxy, found, arrived).min(deadline.instant());
+    if until(&found) <= arrived {
+        return Err(absent(name, &found));
+    }
+    let Some(waiter) = proxy.registry.waiting().wait(name) else {
+        return Err(absent(name, &found));
+    };
+    loop {
+        let arrival = waiter.arrival();
+        tokio::pin!(arrival);
+        // Before looking: who comes from now on is noticed.
+        arrival.as_mut().enable();
+        let found = proxy.registry.find(name);
+        if let Found::Here(carrier) = found {
+            return Ok(carrier);
+        }
+        let until = until(&found);
+        if until <= Instant::now() {
+            return Err(absent(name, &found));
+        }
+        tokio::select! {
+            () = arrival => {}
+            () = sleep_until(until) => {}
+            () = draining.cancelled() => return Err(Refusal::Draining),
+        }
+    }
+}
+
+/// Until when it is worth waiting. A name that is away gets the wait from the scrape's arrival, and
+/// from when it was seen last, which moves on while others are served by its polls.
+fn patience(proxy: &Proxy, found: &Found, arrived: Instant) -> Instant {
+    let config = &proxy.config;
+    match found {
+        Found::Here(_) => arrived,
+        Found::Away(seen) => arrived.max(*seen) + config.reconnect_wait,
+        // Right after the start every name may be one that has yet to return.
+        Found::Unknown => proxy.started + config.startup_wait,
+    }
+}
+
+fn absent(name: &Name, found: &Found) -> Refusal {
+    match found {
+        Found::Away(seen) => Refusal::Away(name.clone(), seen.elapsed()),
+        Found::Here(_) | Found::Unknown => Refusal::Unknown(name.clone()),
     }
 }

@@ -10,10 +10,10 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::carrier::Session;
-use super::registration::{RegistrationEnd, Registrations, accepted};
+use super::registration::{RegistrationEnd, Registrations, accepted, going_away};
 use super::tunnel::{Driver, Tunnel};
 use crate::Proxy;
+use crate::carrier::Session;
 
 /// Runs until the session is over; then nothing of it is left.
 pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgrade: OnUpgrade) {
@@ -75,13 +75,13 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
         }
         Ok(Err(end)) => {
             note(&ending, end);
-            refused(&ending);
+            refused(proxy, &ending);
             drop(sender);
         }
         Err(_) => {
             let reason = format!("no registration within {time:?}");
             ending.say(Goodbye::new(Farewell::BadRegistration, reason));
-            refused(&ending);
+            refused(proxy, &ending);
             drop(sender);
         }
     }
@@ -102,14 +102,10 @@ async fn registered(
     tasks: &Tasks,
 ) {
     if !claim(proxy, session, &first) {
-        return refused(session.ending());
+        return refused(proxy, session.ending());
     }
     if let Some(sender) = session.sender() {
-        // Not waited for: scrapes may go out before. But the sender would keep the tunnel open.
-        let told = timeout(proxy.limits.registration_time, accepted(sender));
-        tasks.spawn(async {
-            let _ = told.await;
-        });
+        tell(proxy, tasks, accepted(sender));
     }
     proxy.metrics.sessions.inc();
     tracing::info!(
@@ -119,6 +115,8 @@ async fn registered(
         "client registered"
     );
     let ending = session.ending();
+    let draining = proxy.stop.draining();
+    let mut moving = false;
     loop {
         tokio::select! {
             () = drive(driver) => {
@@ -127,7 +125,14 @@ async fn registered(
                 break;
             }
             () = session.dismissed().cancelled() => break,
-            () = proxy.stop.draining().cancelled() => {
+            () = draining.cancelled(), if !moving => {
+                // It carries what still comes, while the client dials its next tunnel.
+                moving = true;
+                if let Some(sender) = session.sender() {
+                    tell(proxy, tasks, going_away(sender));
+                }
+            }
+            () = proxy.stop.done().cancelled() => {
                 session.dismiss(Farewell::GoingAway, "the proxy is stopping");
                 break;
             }
@@ -152,8 +157,21 @@ async fn registered(
     tracing::info!(reason = %end, "client gone");
 }
 
+/// Says something to the client. Not waited for, but not for ever either: the sender would keep the
+/// tunnel open.
+fn tell<F>(proxy: &Proxy, tasks: &Tasks, saying: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let told = timeout(proxy.limits.registration_time, saying);
+    tasks.spawn(async {
+        let _ = told.await;
+    });
+}
+
 fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration) -> bool {
-    match proxy.registry.claim(session, &registration.names) {
+    let rules = proxy.rules.current();
+    match proxy.registry.claim(session, &registration.names, &rules) {
         Ok(evicted) => {
             for old in evicted {
                 let by = session.instance().id;
@@ -169,7 +187,8 @@ fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration
 }
 
 /// Said once: of a session that was registered the line about its end says it.
-fn refused(ending: &Ending) {
+fn refused(proxy: &Proxy, ending: &Ending) {
+    proxy.metrics.registrations_refused.inc();
     if let Some(end) = ending.end() {
         tracing::warn!(reason = %end, "registration refused");
     }

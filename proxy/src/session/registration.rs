@@ -1,13 +1,15 @@
 //! What a client offers, read line by line from a stream that stays open.
 
-use adit_common::registration::{ACCEPTED_PATH, MAX_LINE, PATH, Registration, RegistrationError};
+use adit_common::registration::{
+    ACCEPTED_PATH, GOING_AWAY_PATH, MAX_LINE, PATH, Registration, RegistrationError,
+};
 use bytes::BytesMut;
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::{BodyExt, Either, Empty};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 
-use super::carrier::TunnelBody;
+use crate::carrier::RequestBody;
 
 /// The open stream of registrations.
 pub(super) struct Registrations {
@@ -36,7 +38,9 @@ pub(super) enum RegistrationEnd {
 
 impl Registrations {
     /// Asks for them: the first stream of a tunnel.
-    pub(super) async fn ask(sender: &mut SendRequest<TunnelBody>) -> Result<Self, RegistrationEnd> {
+    pub(super) async fn ask(
+        sender: &mut SendRequest<RequestBody>,
+    ) -> Result<Self, RegistrationEnd> {
         let response = sender.send_request(to_client(Method::GET, PATH)).await?;
         if response.status() != StatusCode::OK {
             return Err(RegistrationEnd::Status(response.status()));
@@ -75,15 +79,23 @@ impl Registrations {
 
 /// Tells the client that it is routed to. What it answers does not matter: one that does not
 /// know the path yet says 404.
-pub(super) async fn accepted(mut sender: SendRequest<TunnelBody>) {
-    let request = to_client(Method::POST, ACCEPTED_PATH);
-    let _ = sender.send_request(request).await;
+pub(super) async fn accepted(sender: SendRequest<RequestBody>) {
+    tell(sender, ACCEPTED_PATH).await;
+}
+
+/// Tells the client to open its next tunnel, while this one goes on.
+pub(super) async fn going_away(sender: SendRequest<RequestBody>) {
+    tell(sender, GOING_AWAY_PATH).await;
+}
+
+async fn tell(mut sender: SendRequest<RequestBody>, path: &'static str) {
+    let _ = sender.send_request(to_client(Method::POST, path)).await;
 }
 
 /// A request for the client itself: its URI has no authority, which h2 allows when the version
 /// is HTTP/1.1.
-fn to_client(method: Method, path: &'static str) -> Request<TunnelBody> {
-    let mut request = Request::new(Either::Left(Empty::new()));
+fn to_client(method: Method, path: &'static str) -> Request<RequestBody> {
+    let mut request = Request::new(Either::Left(Full::default()));
     *request.method_mut() = method;
     *request.version_mut() = Version::HTTP_11;
     *request.uri_mut() = http::Uri::from_static(path);

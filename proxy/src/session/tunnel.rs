@@ -13,15 +13,15 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::carrier::TunnelBody;
+use crate::carrier::RequestBody;
 
 /// The HTTP/2 connection of a tunnel: polled until it ends, for as long as anything is sent in it.
 pub(super) type Driver =
-    Connection<TokioIo<TunnelStream<TokioIo<hyper::upgrade::Upgraded>>>, TunnelBody, Tasks>;
+    Connection<TokioIo<TunnelStream<TokioIo<hyper::upgrade::Upgraded>>>, RequestBody, Tasks>;
 
 /// A tunnel before anybody knows what its client offers.
 pub(super) struct Tunnel {
-    pub(super) sender: SendRequest<TunnelBody>,
+    pub(super) sender: SendRequest<RequestBody>,
     pub(super) driver: Driver,
     pub(super) tasks: Tasks,
     pub(super) traffic: Arc<Traffic>,

@@ -1,5 +1,11 @@
-//! What is meant, after flags were read: the only form of the settings that travels.
+//! What is meant, after flags and file were read: the only form of the settings that travels.
+//!
+//! [`file`] is the YAML, [`duplicates`] who may have a name.
 
+pub mod duplicates;
+pub mod file;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use adit_common::deadline::TimeoutRules;
@@ -73,6 +79,9 @@ impl Bound {
     }
 }
 
+use self::duplicates::Rules;
+use self::file::File;
+
 /// The settings of a proxy. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -84,6 +93,16 @@ pub struct Config {
     pub timeouts: TimeoutRules,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
+    /// Whether PushProx's clients may poll and push.
+    pub pushprox: bool,
+    /// How long a scrape of a name that is away waits for its return.
+    pub reconnect_wait: Duration,
+    /// For how long after the start any name may be one that has yet to return.
+    pub startup_wait: Duration,
+    /// Who may have a name.
+    pub rules: Rules,
+    /// Where the rules were read, and are read again.
+    pub file: Option<PathBuf>,
     /// How long a name that left is remembered.
     pub registration_timeout: Duration,
     /// How long scrapes in flight may take to finish when we stop.
@@ -111,6 +130,17 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What reads the rules again; nothing without a file. It blocks.
+    pub(crate) fn reread(&self) -> Option<impl FnOnce() -> Result<Rules, String> + Send + 'static> {
+        let path = self.file.clone()?;
+        Some(move || {
+            let file = File::read(&path).map_err(|error| error.to_string())?;
+            Ok(file.rules())
+        })
+    }
+}
+
 /// What anybody can make us hold. One home for every number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -122,6 +152,11 @@ pub(crate) struct Limits {
     pub(crate) scrapes_per_client: usize,
     /// CONNECT streams at one client; they live as long as their TLS connection.
     pub(crate) connects_per_client: usize,
+    /// Scrapes that wait for a name to return, in all: those of a restart's first seconds. Each
+    /// holds its connection and its head.
+    pub(crate) waiting: usize,
+    /// The same for one name.
+    pub(crate) waiting_per_name: usize,
     /// From the first byte of a request's head to its last, and for the first byte of a
     /// connection. A scrape's own deadline starts behind it.
     pub(crate) head_time: Duration,
@@ -144,6 +179,8 @@ impl Default for Limits {
             scrapes: 4096,
             scrapes_per_client: 128,
             connects_per_client: 120,
+            waiting: 2048,
+            waiting_per_name: 128,
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(360),
             page_time: Duration::from_secs(30),

@@ -1,53 +1,30 @@
-//! What the rest of the proxy sees of a client's tunnel.
+//! A client's tunnel, as the rest of the proxy sees it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_common::registration::Instance;
-use adit_common::tunnel::coalesce::Coalesced;
 use adit_common::tunnel::goodbye::{Ending, Farewell, Goodbye};
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::{CarrierBody, RequestBody, SendError};
 use crate::config::Limits;
-
-/// The body of a request into a tunnel.
-pub(crate) type TunnelBody = Either<Empty<Bytes>, Coalesced<Incoming>>;
 
 /// A tunnel that has been authenticated and registered.
 pub(crate) struct Session {
     id: u64,
     instance: Instance,
     /// Taken at the end: hyper closes the connection when the last sender is gone.
-    sender: Mutex<Option<SendRequest<TunnelBody>>>,
+    sender: Mutex<Option<SendRequest<RequestBody>>>,
     scrapes: Arc<Semaphore>,
     connects: Arc<Semaphore>,
     ending: Ending,
     over: CancellationToken,
-}
-
-/// Why a request got no answer by this session.
-#[derive(Debug)]
-pub(crate) enum SendError {
-    /// Not a byte of it left: it may go another way.
-    Unsent(Box<Request<TunnelBody>>),
-    /// The session ended, or broke the stream off.
-    Lost(hyper::Error),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsent(_) => f.write_str("its session has ended"),
-            Self::Lost(error) => write!(f, "{error}"),
-        }
-    }
 }
 
 impl fmt::Debug for Session {
@@ -60,9 +37,9 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(crate) fn new(
         instance: Instance,
-        sender: Option<SendRequest<TunnelBody>>,
+        sender: Option<SendRequest<RequestBody>>,
         limits: &Limits,
         ending: Ending,
     ) -> Arc<Self> {
@@ -102,18 +79,31 @@ impl Session {
     /// or the answer's body, resets the stream.
     pub(crate) async fn send(
         &self,
-        request: Request<TunnelBody>,
+        request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
         let Some(mut sender) = self.sender() else {
-            return Err(SendError::Unsent(Box::new(request)));
+            return Err(SendError::Unsent(Some(Box::new(request))));
         };
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response),
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => SendError::Unsent(Box::new(request)),
-                None => SendError::Lost(error.into_error()),
+            Err(mut error) => Err(match (error.take_message(), self.ending.end()) {
+                (Some(request), _) => SendError::Unsent(Some(Box::new(request))),
+                (None, Some(end)) => SendError::Lost(end.to_string()),
+                (None, None) => SendError::BrokeOff,
             }),
         }
+    }
+
+    /// The same, with a body that keeps the session to ask what became of it.
+    pub(super) async fn carry(
+        session: &Arc<Self>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<CarrierBody>, SendError> {
+        let response = session.send(request).await?;
+        Ok(response.map(|stream| CarrierBody::Tunnel {
+            stream,
+            session: Arc::clone(session),
+        }))
     }
 
     /// Ends it with a word to the client. Its own task does the rest.
@@ -127,20 +117,20 @@ impl Session {
         &self.ending
     }
 
-    pub(super) fn dismissed(&self) -> &CancellationToken {
+    pub(crate) fn dismissed(&self) -> &CancellationToken {
         &self.over
     }
 
     /// From now on nothing can be sent. Streams under way go on.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().take();
     }
 
-    pub(super) fn sender(&self) -> Option<SendRequest<TunnelBody>> {
+    pub(crate) fn sender(&self) -> Option<SendRequest<RequestBody>> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<TunnelBody>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<RequestBody>>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

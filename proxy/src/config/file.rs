@@ -1,0 +1,90 @@
+//! The YAML file: what was written. Strict: an unknown key is an error that names the nearest one.
+
+use std::path::Path;
+
+use adit_common::config_file::{self, FileError, Parsed};
+use serde::Deserialize;
+
+use super::duplicates::{Duplicates, Pattern, Rules};
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// When two machines claim one name.
+    duplicates: Duplicates,
+    /// What holds for some names.
+    names: Vec<FileNames>,
+}
+
+/// Some names, and what holds for them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileNames {
+    #[serde(rename = "match")]
+    pattern: Parsed<Pattern>,
+    duplicates: Duplicates,
+}
+
+impl File {
+    /// Reads the file. It blocks.
+    ///
+    /// # Errors
+    /// In one line, with the place.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        config_file::read(path)
+    }
+
+    /// What is meant.
+    pub fn rules(self) -> Rules {
+        let names = self.names.into_iter();
+        Rules {
+            default: self.duplicates,
+            names: names
+                .map(|some| (some.pattern.0, some.duplicates))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Rules, String> {
+        config_file::parse::<File>(text).map(File::rules)
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let rules = parse(
+            "duplicates: reject\n\
+             names:\n\
+             - {match: '*.ha', duplicates: replicas}\n\
+             - {match: pi, duplicates: replace}\n",
+        )
+        .unwrap();
+        assert_eq!(rules.default, Duplicates::Reject);
+        assert_eq!(rules.names.len(), 2);
+        assert_eq!(parse("").unwrap(), Rules::default());
+    }
+
+    #[test]
+    fn a_wrong_file_says_where_and_how() {
+        for (text, says) in [
+            (
+                "duplicate: reject\n",
+                ":1:1: unknown key \"duplicate\", did you mean \"duplicates\"?",
+            ),
+            ("duplicates: refuse\n", ":1:13: "),
+            (
+                "names: [{match: 'a*', duplicates: replace}]\n",
+                "must not stand in a name",
+            ),
+            ("names: [{match: pi}]\n", "key \"duplicates\" is missing"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

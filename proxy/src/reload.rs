@@ -1,0 +1,83 @@
+//! Reading the configuration again: on SIGHUP and `POST /-/reload`. What cannot be used changes
+//! nothing.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Mutex;
+
+use crate::Proxy;
+use crate::config::duplicates::Rules;
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Current {
+    rules: RwLock<Arc<Rules>>,
+    /// One reload at a time.
+    turn: Mutex<()>,
+}
+
+impl Current {
+    /// Starts with these.
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// As of now.
+    pub(crate) fn current(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+/// Reads the file again and applies it. Names keep whoever holds them until they are claimed again.
+///
+/// # Errors
+/// What is wrong and where; nothing has changed.
+pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
+    let _turn = proxy.rules.turn.lock().await;
+    let Some(reread) = proxy.config.reread() else {
+        return Ok("There is no --config.file to read again.");
+    };
+    // It blocks on the file system.
+    let read = tokio::task::spawn_blocking(reread).await;
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    let metrics = &proxy.metrics;
+    match read {
+        Ok(rules) => {
+            proxy.rules.set(rules);
+            succeeded(proxy);
+            tracing::info!("configuration reloaded");
+            Ok("The configuration was reloaded.")
+        }
+        Err(error) => {
+            metrics.reload_successful.set(0);
+            tracing::error!(err = %error, "configuration not reloaded");
+            Err(error)
+        }
+    }
+}
+
+/// The configuration in force was read just now.
+pub(crate) fn succeeded(proxy: &Proxy) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    proxy.metrics.reload_successful.set(1);
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    proxy.metrics.reload_seconds.set(seconds);
+}
+
+/// Obeys whoever orders it, one after the other.
+pub(crate) async fn obey(proxy: Arc<Proxy>, orders: Arc<tokio::sync::Notify>) {
+    loop {
+        orders.notified().await;
+        // Said in the log.
+        let _ = reload(&proxy).await;
+    }
+}

@@ -1,0 +1,172 @@
+//! A balancer that cuts idle connections, the commonest thing in a client's way. PushProx loses 10
+//! of 40 scrapes behind one: each cut leaves a poll that is answered into nothing.
+//!
+//! The same scenario runs for each [`Kind`] of client.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use adit_tests::network::{Cut, Relay};
+use adit_tests::pair::{Client, Proxy};
+use adit_tests::scraper;
+use adit_tests::target::Target;
+use adit_tests::target::answers::ok;
+use adit_tests::turn::measured;
+use adit_tests::wait::{PATIENCE, within};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// What the balancer allows.
+const IDLE: Duration = Duration::from_secs(2);
+/// Names that are scraped beside one another, and how often each: 40 scrapes in all.
+const NAMES: u32 = 4;
+const SCRAPES: usize = 10;
+/// Between two scrapes of a name: half of the gaps are longer than the balancer allows.
+const GAPS: std::ops::Range<u64> = 100..4000;
+
+/// What dials the proxy through the balancer.
+trait Kind {
+    /// Dropping it ends it.
+    type Client;
+
+    /// What the proxy needs for it.
+    fn proxy_flags(&self) -> Vec<&'static str>;
+
+    /// A client called `name`, which offers `target` at port 9100; ready to be scraped.
+    async fn start(
+        &self,
+        proxy: &Proxy,
+        relay: &Relay,
+        name: &str,
+        target: SocketAddr,
+    ) -> Self::Client;
+}
+
+/// Our own client.
+struct Tunnel {
+    ping_interval: &'static str,
+    proxy_flags: &'static [&'static str],
+}
+
+impl Kind for Tunnel {
+    type Client = Client;
+
+    fn proxy_flags(&self) -> Vec<&'static str> {
+        [&[self.ping_interval], self.proxy_flags].concat()
+    }
+
+    async fn start(&self, proxy: &Proxy, relay: &Relay, name: &str, target: SocketAddr) -> Client {
+        let target = format!("--target={name}:9100=http://{target}");
+        let client = Client::start(&[&relay.url()], &[self.ping_interval, &target]).await;
+        proxy.knows(name).await;
+        client
+    }
+}
+
+/// What became of the scrapes.
+#[derive(Debug)]
+struct Outcome {
+    /// Of the gaps.
+    seed: u64,
+    answered: usize,
+    /// What was said instead of an answer.
+    lost: Vec<String>,
+    /// Connections of clients that the balancer cut.
+    cuts: usize,
+    /// Connections that clients made.
+    connections: usize,
+}
+
+impl Outcome {
+    fn assert_none_lost(&self) {
+        let Self { seed, lost, .. } = self;
+        assert!(lost.is_empty(), "seed {seed}: {lost:#?}");
+        assert_eq!(self.answered, NAMES as usize * SCRAPES, "{self:?}");
+    }
+}
+
+/// Forty scrapes at random gaps through a balancer that cuts in this way.
+async fn scrape_through_a_balancer(kind: impl Kind, cut: Cut) -> Outcome {
+    let seed = fastrand::u32(..).into();
+    let target = Target::start(ok("m 1\n"));
+    let proxy = Proxy::start(&kind.proxy_flags()).await;
+    let relay = Relay::to(proxy.address).idle_cut(IDLE, cut).start().await;
+    let names = (0..NAMES).map(|n| format!("host{n}"));
+    let mut clients = Vec::new();
+    let mut scraping = JoinSet::new();
+    for (name, seed) in names.zip(seed..) {
+        clients.push(kind.start(&proxy, &relay, &name, target.address()).await);
+        scraping.spawn(scrape(proxy.address, name, seed));
+    }
+    let bystander = tokio::spawn(bystander(relay.address));
+    let answers = scraping.join_all().await.concat();
+    bystander.await.unwrap();
+    let (answered, lost) = answers.into_iter().partition::<Vec<_>, _>(Result::is_ok);
+    Outcome {
+        seed,
+        answered: answered.len(),
+        lost: lost.into_iter().filter_map(Result::err).collect(),
+        cuts: relay.idle_cuts() - 1,
+        connections: relay.accepted() - 1,
+    }
+}
+
+/// Scrapes one name again and again; each is answered, or says how it was lost.
+async fn scrape(proxy: SocketAddr, name: String, seed: u64) -> Vec<Result<(), String>> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut answers = Vec::new();
+    for number in 1..=SCRAPES {
+        let gap = Duration::from_millis(random.u64(GAPS));
+        tokio::time::sleep(gap).await;
+        let answer = scraper::scrape(proxy, &format!("http://{name}:9100/metrics")).await;
+        let (head, whole) = (&answer.head, answer.end == scraper::End::Complete);
+        answers.push(if head.status == 200 && whole && answer.text() == "m 1\n" {
+            Ok(())
+        } else {
+            let (status, reason, end) = (head.status, &head.reason, &answer.end);
+            Err(format!(
+                "{name} #{number} after {gap:?}: {status} {reason:?} {end:?} in {:?}",
+                answer.took
+            ))
+        });
+    }
+    answers
+}
+
+/// A connection that says nothing: the balancer cuts it as soon as it may. Without it nobody would
+/// know that there is a balancer, where nothing else is cut.
+async fn bystander(relay: SocketAddr) {
+    let mut stream = TcpStream::connect(relay).await.unwrap();
+    let opened = tokio::time::Instant::now();
+    // FIN or RST.
+    let end = within(PATIENCE, "a cut", stream.read_u8()).await;
+    assert!(end.is_err(), "{end:?}");
+    assert!(opened.elapsed() >= IDLE, "{:?}", opened.elapsed());
+}
+
+/// Pings go out more often than the balancer wants: it has nothing to cut.
+async fn pinged(cut: Cut) {
+    let kind = Tunnel {
+        ping_interval: "--tunnel.ping-interval=1s",
+        proxy_flags: &[],
+    };
+    let outcome = scrape_through_a_balancer(kind, cut).await;
+    measured(
+        &format!("behind a balancer that cuts by {cut:?}, pinged"),
+        &outcome,
+    );
+    outcome.assert_none_lost();
+    assert_eq!(outcome.cuts, 0, "{outcome:?}");
+    assert_eq!(outcome.connections, NAMES as usize, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_fin() {
+    pinged(Cut::Fin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_rst() {
+    pinged(Cut::Rst).await;
+}
