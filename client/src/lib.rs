@@ -39,8 +39,8 @@ use tokio::sync::{mpsc, watch};
 pub use config::Config;
 pub use settings::SettingsError;
 
+use crate::config::source::Source;
 use crate::connect::Keepers;
-use crate::flags::Source;
 use crate::metrics::Metrics;
 use crate::reload::Asked;
 use crate::settings::Settings;
@@ -63,6 +63,23 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// With everything read that `config` names, and whoever is to obey its reloads.
+    fn new(config: Config) -> Result<(Arc<Self>, mpsc::Receiver<Asked>), RunError> {
+        let settings = Settings::new(&config, None)?;
+        let (reloads, asked) = mpsc::channel(reload::QUEUE);
+        let client = Self {
+            settings: watch::Sender::new(Arc::new(settings)),
+            liveness: config.liveness,
+            grace: config.shutdown_grace,
+            source: config.source,
+            reloads,
+            instance: Instance::now(),
+            metrics: Metrics::new()?,
+            stop: Stop::default(),
+        };
+        Ok((Arc::new(client), asked))
+    }
+
     /// What is in force now. Whoever holds it goes on with it over a reload.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
@@ -87,27 +104,15 @@ pub enum RunError {
 /// # Errors
 /// Only before anything is dialled.
 pub async fn run(config: Config, listeners: Vec<Listener>, orders: Orders) -> Result<(), RunError> {
-    let stop = Stop::default();
+    let (client, asked) = Client::new(config)?;
     // Also when this future is dropped.
-    let _end = stop.end_on_drop();
-    let settings = Settings::new(&config, None)?;
-    let (reloads, asked) = mpsc::channel(reload::QUEUE);
-    let client = Arc::new(Client {
-        settings: watch::Sender::new(Arc::new(settings)),
-        liveness: config.liveness,
-        grace: config.shutdown_grace,
-        source: config.source,
-        reloads,
-        instance: Instance::now(),
-        metrics: Metrics::new()?,
-        stop: stop.clone(),
-    });
+    let _end = client.stop.end_on_drop();
     admin::serve(&client, listeners);
     let keepers = Keepers::default();
     keepers.follow(&client);
     let obeying = reload::obey(Arc::clone(&client), keepers, orders.reload, asked);
-    stop.spawn_until_draining(obeying);
+    client.stop.spawn_until_draining(obeying);
     orders.shutdown.cancelled().await;
-    stop.drain(client.grace).await;
+    client.stop.drain(client.grace).await;
     Ok(())
 }

@@ -286,4 +286,63 @@ mod tests {
         assert_eq!(host("pi:9100"), None);
         assert_eq!(host("nas:80").unwrap(), "Nas.Local:8080");
     }
+
+    /// The offer of `args` after the one of `before`, in force.
+    fn reloaded(before: &Offer, args: &[&str]) -> Offer {
+        let proxy = ["--proxy-url=http://proxy"];
+        let config = Config::from_args(proxy.iter().chain(args)).unwrap();
+        let now = Offer::new(&config, Some(before)).unwrap();
+        now.take_over(before);
+        now
+    }
+
+    fn upstream(offer: &Offer, target: &str) -> Upstream {
+        offer.admit(&target.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_leads_to_the_same_place_goes_on_over_a_reload() {
+        let before = offer(&["--target=pi:1=http://a:1", "--target=pi:2=http://a:2"]);
+        let (stays, moves) = (upstream(&before, "pi:1"), upstream(&before, "pi:2"));
+        // Another path at the same place is the same place.
+        let now = reloaded(
+            &before,
+            &["--target=pi:1=http://a:1/x", "--target=pi:2=http://b:2"],
+        );
+        assert!(upstream(&now, "pi:1").continues(&stays));
+        assert_eq!(upstream(&now, "pi:1").prefix, "/x");
+        assert!(!stays.withdrawn().is_cancelled());
+        assert!(!upstream(&now, "pi:2").continues(&moves));
+        assert!(moves.withdrawn().is_cancelled());
+        // The next reload knows it still.
+        reloaded(&now, &["--target=pi:3"]);
+        assert!(stays.withdrawn().is_cancelled());
+    }
+
+    #[test]
+    fn ports_that_were_asked_for_go_on_while_their_name_is_offered() {
+        let before = offer(&["--allow-any-port", "--name=pi", "--name=nas"]);
+        let [kept, named, gone] = ["pi:1", "pi:2", "nas:1"].map(|t| upstream(&before, t));
+        let now = reloaded(&before, &["--allow-any-port", "--name=pi", "--target=pi:2"]);
+        assert!(upstream(&now, "pi:1").continues(&kept));
+        assert!(upstream(&now, "pi:2").continues(&named));
+        for upstream in [&kept, &named] {
+            assert!(!upstream.withdrawn().is_cancelled());
+        }
+        assert!(gone.withdrawn().is_cancelled());
+        // A scrape that looked just before the reload is told as well.
+        assert!(upstream(&before, "pi:3").withdrawn().is_cancelled());
+        reloaded(&now, &["--target=pi:2"]);
+        assert!(kept.withdrawn().is_cancelled());
+        assert!(!named.withdrawn().is_cancelled());
+    }
+
+    #[test]
+    fn more_than_a_proxy_takes_is_refused_here() {
+        let names: Vec<String> = (0..1025).map(|n| format!("--name=n{n}")).collect();
+        let args = ["--proxy-url=http://proxy", "--target=pi:1"].map(str::to_owned);
+        let config = Config::from_args(args.into_iter().chain(names)).unwrap();
+        let error = Offer::new(&config, None).unwrap_err().to_string();
+        assert!(error.contains("1024 are allowed"), "{error}");
+    }
 }

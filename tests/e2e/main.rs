@@ -34,6 +34,9 @@ mod drain;
 mod several;
 mod races;
 
+mod client_life;
+mod client_reload;
+
 mod leaks;
 mod kills;
 mod herd;

@@ -7,8 +7,9 @@
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
 //! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`pushprox`] one of
-//!   PushProx's, [`fake_proxy`] a proxy that dies of it; [`network`] is what lies between two ends,
-//!   with its faults; [`tls`] is a CA of our own, and a TLS front before a proxy.
+//!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
+//!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
+//!   and a TLS front before a proxy.
 //! * [`metrics`] is what a program says of itself, as numbers.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
 //!   that measure from running beside one another; [`ports`] finds free ones.
@@ -28,6 +29,7 @@ pub mod scraper;
 pub mod tunnel;
 pub mod pushprox;
 pub mod fake_proxy;
+pub mod scripted_proxy;
 pub mod network;
 pub mod tls;
 

@@ -1,9 +1,11 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`url`] the URLs in it and in flags.
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags; [`source`] reads both together.
 
 pub mod file;
 pub mod url;
+
+pub mod source;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +17,8 @@ use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use http::HeaderValue;
 
+use self::source::Source;
 pub use self::url::{ProxyUrl, UpstreamUrl};
-use crate::flags::Source;
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]

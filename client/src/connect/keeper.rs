@@ -199,9 +199,16 @@ fn wait_after(ended: &Ended, backoff: &mut Backoff) -> Duration {
     backoff.next_wait()
 }
 
-/// Told to come back, which is no failure.
+/// Closed in good order, which is no failure: told to come back, or told nothing. The codes are of
+/// a normal closure, of none given, and of a service that restarts (RFC 6455 §7.4.1 and IANA's list).
 fn sends_away(end: &End) -> bool {
-    matches!(end, End::Peer(goodbye) if goodbye.farewell == Farewell::GoingAway)
+    let End::Peer(goodbye) = end else {
+        return false;
+    };
+    matches!(
+        goodbye.farewell,
+        Farewell::GoingAway | Farewell::Other(1000 | 1005 | 1012)
+    )
 }
 
 /// Five minutes, a fifth more or less.
@@ -219,6 +226,7 @@ mod tests {
     use adit_common::tunnel::goodbye::Goodbye;
 
     use super::*;
+    use crate::session::Stages;
 
     fn said(farewell: Farewell) -> End {
         End::Peer(Goodbye::new(farewell, "words"))
@@ -250,6 +258,75 @@ mod tests {
                 assert!(range.contains(&wait), "{end}: {wait:?}");
             }
         }
+    }
+
+    fn keeper() -> Keeper {
+        let args = ["--proxy-url=http://proxy", "--target=pi:9100"];
+        let config = crate::Config::from_args(args).unwrap();
+        let proxy = config.proxies[0].clone();
+        let (client, _) = Client::new(config).unwrap();
+        let slots = Arc::new(Semaphore::new(2));
+        Keeper::new(client, proxy, CancellationToken::new(), slots)
+    }
+
+    fn stages() -> Stages {
+        let gauge = prometheus::IntGauge::new("sessions", "Sessions.").unwrap();
+        Stages::new(gauge, CancellationToken::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_is_succeeded_when_the_next_is_accepted_and_not_before() {
+        let mut keeper = keeper();
+        let (old, new) = (stages(), stages());
+        let (tunnel, _old_end) = Tunnel::for_tests(old.clone());
+        old.accept();
+        old.going_away().cancel();
+        assert!(keeper.attend(tunnel).await <= Duration::from_secs(1));
+        let (tunnel, new_end) = Tunnel::for_tests(new.clone());
+        {
+            let attending = keeper.attend(tunnel);
+            tokio::pin!(attending);
+            let mut while_attending = async |time| {
+                let never = tokio::time::timeout(time, &mut attending).await;
+                assert!(never.is_err(), "it serves on: {never:?}");
+            };
+            while_attending(Duration::from_secs(3600)).await;
+            assert!(!old.succeeded().is_cancelled(), "the next may never be");
+            new.accept();
+            while_attending(Duration::from_secs(1)).await;
+            assert!(old.succeeded().is_cancelled());
+            assert!(!new.succeeded().is_cancelled());
+            let end = End::Silent(Duration::from_secs(45));
+            let accepted = new.accepted_at();
+            new_end.send_replace(Some(Ended { end, accepted }));
+            attending.await;
+        }
+        assert_eq!(
+            keeper
+                .client
+                .metrics
+                .moves
+                .with_label_values(&["http://proxy"])
+                .get(),
+            1
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_early_when_the_configuration_changes() {
+        let mut keeper = keeper();
+        let start = Instant::now();
+        keeper.pause(REFUSED_WAIT).await;
+        assert_eq!(start.elapsed(), REFUSED_WAIT);
+        let start = Instant::now();
+        keeper.client.settings.send_modify(|_| {});
+        keeper.pause(REFUSED_WAIT).await;
+        assert!(start.elapsed() <= AFTER_RELOAD, "{:?}", start.elapsed());
+        // It does not lengthen one either.
+        let start = Instant::now();
+        keeper.client.settings.send_modify(|_| {});
+        keeper.pause(Duration::ZERO).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[test]

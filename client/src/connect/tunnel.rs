@@ -1,6 +1,7 @@
 //! One tunnel in a task of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_common::tunnel::goodbye::{End, Farewell, Goodbye};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -54,6 +55,13 @@ impl Tunnel {
         Self { stages, over }
     }
 
+    /// One that nobody serves, and whoever says that it is over.
+    #[cfg(test)]
+    pub(super) fn for_tests(stages: Stages) -> (Self, watch::Sender<Option<Ended>>) {
+        let (tell, over) = watch::channel(None);
+        (Self { stages, over }, tell)
+    }
+
     /// How it went, when it is over.
     pub(super) async fn ended(&mut self) -> Ended {
         let over = self.over.wait_for(Option::is_some).await;
@@ -75,7 +83,7 @@ async fn serve(client: &Arc<Client>, proxy: &str, opened: Opened, stages: &Stage
     let serving = session::serve(client, proxy, stream, ending, stages);
     let end = tokio::select! {
         end = serving => end,
-        () = enough(client, stages) => {
+        () = enough(stages, client.grace) => {
             let words = "what was under way did not finish in time";
             End::Own(Goodbye::new(Farewell::GoingAway, words))
         }
@@ -91,7 +99,7 @@ async fn serve(client: &Arc<Client>, proxy: &str, opened: Opened, stages: &Stage
 
 /// Over when the tunnel has been given all the time it may have. The proxy that asked for the next
 /// one closes this when its work is done; if it does not, we do.
-async fn enough(client: &Client, stages: &Stages) {
+async fn enough(stages: &Stages, grace: Duration) {
     let last_scrape = async {
         stages.succeeded().cancelled().await;
         sleep(LONGEST_SCRAPE).await;
@@ -100,5 +108,49 @@ async fn enough(client: &Client, stages: &Stages) {
         () = last_scrape => stages.leaving().cancel(),
         () = stages.leaving().cancelled() => {}
     }
-    sleep(client.grace).await;
+    sleep(grace).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntGauge;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn stages() -> Stages {
+        let gauge = IntGauge::new("sessions", "Sessions.").unwrap();
+        Stages::new(gauge, CancellationToken::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_with_a_successor_has_five_minutes_and_then_the_grace() {
+        let stages = stages();
+        let enough = enough(&stages, GRACE);
+        tokio::pin!(enough);
+        let day = sleep(Duration::from_secs(86_400));
+        tokio::select! {
+            () = &mut enough => panic!("one without a successor has all the time"),
+            () = day => {}
+        }
+        stages.succeeded().cancel();
+        let start = Instant::now();
+        tokio::select! {
+            () = &mut enough => panic!("nobody told it to leave"),
+            () = stages.leaving().cancelled() => {}
+        }
+        assert_eq!(start.elapsed(), LONGEST_SCRAPE);
+        enough.await;
+        assert_eq!(start.elapsed(), LONGEST_SCRAPE + GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_is_told_to_leave_has_the_grace() {
+        let stages = stages();
+        stages.leaving().cancel();
+        let start = Instant::now();
+        enough(&stages, GRACE).await;
+        assert_eq!(start.elapsed(), GRACE);
+    }
 }

@@ -1,0 +1,194 @@
+//! Where a [`Config`] comes from: what was typed, and what the file says now.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use adit_common::config_file::{self, Parsed};
+use adit_common::name::Name;
+use adit_common::net::tls::ClientTls;
+use adit_common::target::Target;
+use adit_common::tunnel::watchdog::Liveness;
+
+use super::file::{File, FileTarget};
+use super::url::{name_flag, target_flag};
+use super::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
+use crate::flags::{FlagError, Flags};
+
+/// What was typed, to be read once more with what its file says by then. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Source(Arc<Flags>);
+
+impl Source {
+    pub(crate) fn new(flags: Flags) -> Self {
+        Self(Arc::new(flags))
+    }
+
+    /// Whether there is anything that may have changed.
+    pub fn has_file(&self) -> bool {
+        self.0.config_file.is_some()
+    }
+
+    /// What is meant by flags and file. It blocks.
+    ///
+    /// # Errors
+    /// As [`Flags::config`].
+    pub fn read(&self) -> Result<Config, FlagError> {
+        let flags = &*self.0;
+        let (file, directory) = match &flags.config_file {
+            Some(path) => (
+                config_file::read::<File>(path)?,
+                path.parent().unwrap_or(Path::new("")),
+            ),
+            None => (File::default(), Path::new("")),
+        };
+        let allow_any_port = flags.allow_any_port || file.allow_any_port;
+        let targets = flags.targets(file.targets, directory)?;
+        if targets.is_empty() && !allow_any_port {
+            let words = "nothing may be scraped: give --target=HOST:PORT for each target, or \
+                         --allow-any-port for every port of this host";
+            return Err(meaning(words));
+        }
+        let mut names = match flags.name.is_empty() {
+            true => file.names,
+            false => flags.name.clone(),
+        };
+        if names.is_empty() && allow_any_port {
+            names.push(host_name()?);
+        }
+        let liveness = Liveness::new(flags.tunnel_ping_interval, flags.tunnel_dead_after)
+            .map_err(|error| meaning(error.to_string()))?;
+        Ok(Config {
+            listen: flags.web_listen_address.clone(),
+            proxies: flags.proxies(file.proxies)?,
+            names,
+            targets,
+            allow_any_port,
+            labels: file.labels,
+            tls: flags.tls(file.tls.resolve(directory))?,
+            liveness,
+            shutdown_grace: flags.shutdown_grace,
+            source: self.clone(),
+        })
+    }
+}
+
+/// What flags and file say of one thing.
+impl Flags {
+    fn proxies(&self, file: Vec<Parsed<ProxyUrl>>) -> Result<Vec<ProxyUrl>, FlagError> {
+        let proxies: Vec<ProxyUrl> = match self.proxy_url.is_empty() {
+            true => file.into_iter().map(|url| url.0).collect(),
+            false => each("--proxy-url", &self.proxy_url, str::parse::<ProxyUrl>)?,
+        };
+        if proxies.is_empty() {
+            return Err(meaning("no proxy: give --proxy-url=URL"));
+        }
+        for (index, proxy) in proxies.iter().enumerate() {
+            if proxies[..index].iter().any(|other| other.is_same(proxy)) {
+                return Err(meaning(format!("proxy {proxy} is given twice")));
+            }
+        }
+        Ok(proxies)
+    }
+
+    /// Sorted.
+    fn targets(
+        &self,
+        file: Vec<FileTarget>,
+        directory: &Path,
+    ) -> Result<Vec<TargetConfig>, FlagError> {
+        let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
+            true => file.into_iter().map(|t| t.resolve(directory)).collect(),
+            false => each("--target", &self.target, target_flag)?
+                .into_iter()
+                .map(TargetConfig::from)
+                .collect(),
+        };
+        if let Some(twice) = duplicate(&mut targets) {
+            return Err(meaning(format!("target {twice} is given twice")));
+        }
+        for target in &targets {
+            check_tls(&format!("target {}: tls", target.target), &target.tls)?;
+        }
+        Ok(targets)
+    }
+
+    fn tls(&self, file: ClientTls) -> Result<ClientTls, FlagError> {
+        let tls = ClientTls {
+            ca_file: self.tls_ca_file.clone().or(file.ca_file),
+            cert_file: self.tls_cert_file.clone().or(file.cert_file),
+            key_file: self.tls_key_file.clone().or(file.key_file),
+            server_name: self.tls_server_name.clone().or(file.server_name),
+            insecure_skip_verify: file.insecure_skip_verify,
+        };
+        check_tls("tls", &tls)?;
+        Ok(tls)
+    }
+}
+
+impl From<(Target, Option<UpstreamUrl>)> for TargetConfig {
+    fn from((target, url): (Target, Option<UpstreamUrl>)) -> Self {
+        Self {
+            target,
+            url,
+            host: None,
+            labels: Default::default(),
+            tls: ClientTls::default(),
+        }
+    }
+}
+
+/// Parsed here and not by clap, which quotes what it was given: a URL may hold a password.
+fn each<T, E: std::fmt::Display>(
+    flag: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, FlagError> {
+    let one = |text: &String| {
+        parse(text).map_err(|error| meaning(format!("{flag} {:?}: {error}", masked(text))))
+    };
+    texts.iter().map(one).collect()
+}
+
+/// With what stands where a URL has its user and password masked.
+fn masked(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.find("://").map_or(0, |at| at + 3);
+            format!("{}***@{host}", &before[..scheme])
+        }
+        None => text.to_owned(),
+    }
+}
+
+fn meaning(words: impl Into<String>) -> FlagError {
+    FlagError::Meaning(words.into())
+}
+
+/// Sorts them on the way.
+fn duplicate(targets: &mut [TargetConfig]) -> Option<Target> {
+    targets.sort_by(|a, b| a.target.cmp(&b.target));
+    targets
+        .windows(2)
+        .find(|pair| pair[0].target == pair[1].target)
+        .map(|pair| pair[0].target.clone())
+}
+
+/// Half a certificate is found now and not at the first handshake.
+fn check_tls(what: &str, tls: &ClientTls) -> Result<(), FlagError> {
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        let words = format!("{what}: a certificate and its key go together, one is missing");
+        return Err(meaning(words));
+    }
+    Ok(())
+}
+
+pub(crate) fn host_name() -> Result<Name, FlagError> {
+    let host = hostname::get().map_err(|error| error.to_string());
+    host.and_then(|host| host.into_string().map_err(|_| "not text".to_owned()))
+        .and_then(|host| name_flag(&host))
+        .map_err(|error| {
+            meaning(format!(
+                "this host has no usable name, give --name: {error}"
+            ))
+        })
+}
