@@ -233,13 +233,14 @@ async fn tunnels_follow_the_proxies_in_the_file() {
     file.write(&with(&[&two]));
     reloaded(client.web).await;
     eventually(PATIENCE, "the first proxy has let it go", async || {
-        let clients = scraper::page(one.address, "/clients").await.text();
+        let proxy = scraper::page(one.address, "/metrics").await.text();
         let metrics = scraper::page(client.web, "/metrics").await.text();
         // Gone, and not zero: that would be somebody's alarm for ever.
-        if clients.trim_end() == "[]" && !metrics.contains(&session(&one)) {
+        let gone = proxy.contains("\nadit_proxy_sessions 0\n");
+        if gone && !metrics.contains(&session(&one)) {
             Ok(())
         } else {
-            Err(format!("{clients} {metrics}"))
+            Err(format!("{proxy} {metrics}"))
         }
     })
     .await;

@@ -205,8 +205,8 @@ impl Case {
         let page = async |path| scraper::page(self.proxy.address, path).await.expect(200);
         let metrics = page("/metrics").await.text();
         assert!(metrics.contains("\nadit_proxy_sessions 0\n"), "{metrics}");
-        let clients = page("/clients").await.text();
-        assert!(!clients.contains("\"pi\""), "{clients}");
+        let here = "\nadit_proxy_names{state=\"here\"} 0\n";
+        assert!(metrics.contains(here), "{metrics}");
         let ready = scraper::page(self.client.web, "/-/ready").await;
         ready.expect(503);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use adit_tests::network::{Cut, Relay};
 use adit_tests::pair::{Client, Proxy};
+use adit_tests::pushprox::FakePushProx;
 use adit_tests::scraper;
 use adit_tests::target::Target;
 use adit_tests::target::answers::ok;
@@ -59,6 +60,31 @@ impl Kind for Tunnel {
     async fn start(&self, proxy: &Proxy, relay: &Relay, name: &str, target: SocketAddr) -> Client {
         let target = format!("--target={name}:9100=http://{target}");
         let client = Client::start(&[&relay.url()], &[self.ping_interval, &target]).await;
+        proxy.knows(name).await;
+        client
+    }
+}
+
+/// PushProx's.
+struct Poll {
+    proxy_flags: &'static [&'static str],
+}
+
+impl Kind for Poll {
+    type Client = FakePushProx;
+
+    fn proxy_flags(&self) -> Vec<&'static str> {
+        [&["--pushprox.enabled"], self.proxy_flags].concat()
+    }
+
+    async fn start(
+        &self,
+        proxy: &Proxy,
+        relay: &Relay,
+        name: &str,
+        target: SocketAddr,
+    ) -> FakePushProx {
+        let client = FakePushProx::start(relay.address, name, target);
         proxy.knows(name).await;
         client
     }
@@ -176,7 +202,7 @@ async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_rst() {
 async fn cut_again_and_again(cut: Cut) {
     let kind = Tunnel {
         ping_interval: "--tunnel.ping-interval=15s",
-        proxy_flags: &["--scrape.reconnect-wait=5s"],
+        proxy_flags: &[],
     };
     let outcome = scrape_through_a_balancer(kind, cut).await;
     let what = format!("behind a balancer that cuts by {cut:?}, not pinged");
@@ -194,4 +220,27 @@ async fn no_scrape_is_lost_to_a_balancer_that_cuts_tunnels_again_and_again_by_fi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_scrape_is_lost_to_a_balancer_that_cuts_tunnels_again_and_again_by_rst() {
     cut_again_and_again(Cut::Rst).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_idle_polls() {
+    // Each poll is sent on in time, so that none is cut; what a push was sent by may be.
+    let kind = Poll {
+        proxy_flags: &["--tunnel.ping-interval=1s"],
+    };
+    let outcome = scrape_through_a_balancer(kind, Cut::Fin).await;
+    measured("polls behind a balancer, kept alive", &outcome);
+    outcome.assert_none_lost();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_scrape_is_lost_to_a_balancer_that_cuts_polls_again_and_again() {
+    // The client itself waits up to 7.5 s after so many errors in a row, and a scrape for the client.
+    let kind = Poll {
+        proxy_flags: &["--scrape.reconnect-wait=9s"],
+    };
+    let outcome = scrape_through_a_balancer(kind, Cut::Rst).await;
+    measured("polls behind a balancer, not kept alive", &outcome);
+    outcome.assert_none_lost();
+    assert!(outcome.cuts > 2 * NAMES as usize, "{outcome:?}");
 }

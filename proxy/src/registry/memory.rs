@@ -9,7 +9,7 @@ use adit_common::name::Name;
 use adit_common::tunnel::goodbye::End;
 use tokio::time::Instant;
 
-use super::seat::Seat;
+use super::seat::{Left, Seat};
 use super::waiting::Waiting;
 use crate::carrier::{Carrier, Poll, Poller, Session};
 use crate::config::duplicates::{Duplicates, Rules};
@@ -141,10 +141,10 @@ impl Registry {
             }
         }
         for old in &evicted {
-            tables.remove(old.id(), &[], false);
+            tables.remove(old.id(), &[], Left::now());
         }
         // A changed registration: what is no longer offered leaves, the rest keeps its place.
-        tables.remove(session.id(), names, false);
+        tables.remove(session.id(), names, Left::now());
         for name in names {
             tables.seat(name).enter(session);
         }
@@ -156,9 +156,21 @@ impl Registry {
 
     /// Takes every name from a session that ended. Again does nothing.
     pub(crate) fn release(&self, session: &Session) {
-        // Who says goodbye is not coming back in a moment.
-        let was_lost = !matches!(session.ending().end(), Some(End::Peer(_) | End::Own(_)));
-        self.write().remove(session.id(), &[], was_lost);
+        let now = Instant::now();
+        let left = match session.ending().end() {
+            // Who says goodbye is not coming back in a moment.
+            Some(End::Peer(_) | End::Own(_)) => Left::now(),
+            // It was away before anybody knew.
+            Some(End::Silent(time)) => Left {
+                heard: now.checked_sub(*time).unwrap_or(now),
+                was_lost: true,
+            },
+            _ => Left {
+                heard: now,
+                was_lost: true,
+            },
+        };
+        self.write().remove(session.id(), &[], left);
     }
 
     /// Parks a poll of a machine at `from`; `make` makes it, given what is known of that machine.
@@ -293,7 +305,7 @@ impl Tables {
     }
 
     /// Takes all names but `keep` from a session.
-    fn remove(&mut self, id: u64, keep: &[Name], was_lost: bool) {
+    fn remove(&mut self, id: u64, keep: &[Name], left: Left) {
         for name in self.names.remove(&id).unwrap_or_default() {
             if keep.contains(&name) {
                 continue;
@@ -301,7 +313,7 @@ impl Tables {
             if let Some(seat) = self.seats.get_mut(&name)
                 && !seat.is_empty()
             {
-                seat.leave(id, was_lost);
+                seat.leave(id, left);
                 if seat.is_empty() {
                     self.now_empty(&name);
                 }

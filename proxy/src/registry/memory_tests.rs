@@ -107,6 +107,22 @@ async fn a_name_that_left_is_listed_as_long_as_it_may_be_dialling_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_fell_silent_left_when_it_was_heard_last() {
+    let registry = registry();
+    let session = session(1);
+    claim(&registry, &session, &["pi"]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let silent = Duration::from_secs(45);
+    session.ending().note(End::Silent(silent));
+    registry.release(&session);
+    assert!(registry.names().is_empty(), "it is listed no longer");
+    let Found::Away(seen) = registry.find(&name("pi")) else {
+        panic!("forgotten");
+    };
+    assert_eq!(seen.elapsed(), silent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_sessions_of_one_instance_share_and_the_newest_serves() {
     for rule in [Duplicates::Replace, Duplicates::Reject] {
         let registry = registry();

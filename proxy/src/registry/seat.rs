@@ -33,6 +33,25 @@ pub(super) struct Seat {
     seen: Instant,
 }
 
+/// How a session left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// When it was heard last.
+    pub(super) heard: Instant,
+    /// It did not say that it goes.
+    pub(super) was_lost: bool,
+}
+
+impl Left {
+    /// At this moment, and by intent.
+    pub(super) fn now() -> Self {
+        Self {
+            heard: Instant::now(),
+            was_lost: false,
+        }
+    }
+}
+
 /// A machine that polls.
 #[derive(Debug)]
 struct Polling {
@@ -96,12 +115,12 @@ impl Seat {
 
     /// A session leaves. Polls step in at once when it said that it goes, and after the grace when
     /// it was lost.
-    pub(super) fn leave(&mut self, id: u64, was_lost: bool) {
+    pub(super) fn leave(&mut self, id: u64, left: Left) {
         let before = self.sessions.len();
         self.sessions.retain(|session| session.id() != id);
         if self.sessions.len() < before && self.sessions.is_empty() {
-            self.seen = Instant::now();
-            self.lost = was_lost.then_some(self.seen);
+            self.seen = left.heard;
+            self.lost = left.was_lost.then_some(left.heard);
         }
     }
 
@@ -291,7 +310,13 @@ mod tests {
             seat.enter(&session);
             let (parked, _a) = poll(&mut seat, 1, Duplicates::Replace);
             assert_eq!(taken(&mut seat), Some(1_000_000 + session.id()));
-            seat.leave(session.id(), was_lost);
+            seat.leave(
+                session.id(),
+                Left {
+                    was_lost,
+                    ..Left::now()
+                },
+            );
             if was_lost {
                 assert_eq!(taken(&mut seat), None);
                 tokio::time::advance(GRACE).await;
