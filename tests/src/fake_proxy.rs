@@ -47,7 +47,8 @@ pub struct FakeProxy {
 }
 
 impl FakeProxy {
-    /// At an address that is free. `death` is asked for each connection, by its number.
+    /// At an address that is free. `death` is asked for each connection, by its number. A goodbye
+    /// takes a tunnel: before there is one it is a FIN.
     ///
     /// # Panics
     /// When it is not free.
@@ -93,26 +94,14 @@ impl FakeProxy {
 
 async fn die(stream: TcpStream, moment: Moment, how: Leave) {
     let (stream, socket) = Grip::on(stream);
+    if how == Leave::Reset {
+        socket.reset_at_the_end();
+    }
     if moment == Moment::Accepted {
-        if how == Leave::Reset {
-            socket.reset_at_the_end();
-        }
         return;
     }
-    let mut connection = Connection::over(stream);
-    let request = connection.head_and_no_more().await;
-    let key = request.field("sec-websocket-key").expect("an upgrade");
-    let accept = derive_accept_key(key.as_bytes());
-    let mut stream = connection.into_stream();
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-    );
-    stream.write_all(answer.as_bytes()).await.expect("written");
+    let stream = upgrade(stream).await;
     if moment == Moment::Upgraded {
-        if how == Leave::Reset {
-            socket.reset_at_the_end();
-        }
         return;
     }
     let ending = Ending::default();
@@ -139,12 +128,24 @@ async fn die(stream: TcpStream, moment: Moment, how: Leave) {
             drop((sender, registration));
         }
         Leave::Fin => socket.fin(),
-        Leave::Reset => {
-            socket.reset_at_the_end();
-            tasks.end();
-        }
+        Leave::Reset => tasks.end(),
     }
     tasks.ended().await;
+}
+
+/// Answers a client that asks for the WebSocket.
+async fn upgrade(stream: TcpStream) -> TcpStream {
+    let mut connection = Connection::over(stream);
+    let request = connection.head_and_no_more().await;
+    let key = request.field("sec-websocket-key").expect("an upgrade");
+    let accept = derive_accept_key(key.as_bytes());
+    let mut stream = connection.into_stream();
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await.expect("written");
+    stream
 }
 
 async fn ask(
