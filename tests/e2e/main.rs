@@ -33,6 +33,7 @@ mod stopping;
 mod drain;
 mod several;
 mod races;
+mod pushprox;
 
 mod client_life;
 mod client_reload;

@@ -145,6 +145,12 @@ impl Poll {
         &self.poller.scrapes
     }
 
+    /// It has carried nothing, and whoever sent it still waits.
+    pub(crate) fn is_free(&self) -> bool {
+        let hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        hand.as_ref().is_some_and(|hand| !hand.is_closed())
+    }
+
     /// Ends it without a scrape.
     pub(crate) fn dismiss(&self) {
         self.take_hand();

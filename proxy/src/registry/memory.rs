@@ -9,6 +9,7 @@ use adit_common::name::Name;
 use adit_common::tunnel::goodbye::End;
 use tokio::time::Instant;
 
+use super::lease::Lease;
 use super::seat::{Left, Seat};
 use super::waiting::Waiting;
 use crate::carrier::{Carrier, Poll, Poller, Session};
@@ -50,7 +51,7 @@ struct Tables {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// This carries the next scrape.
-    Here(Carrier),
+    Here(Lease),
     /// Nobody does, since then.
     Away(Instant),
     /// Never seen, or forgotten.
@@ -81,13 +82,16 @@ impl Registry {
 
     /// Who carries the next scrape of a name; a poll is taken out by it. Leaves no trace of a name
     /// that nobody has.
-    pub(crate) fn find(&self, name: &Name) -> Found {
+    pub(crate) fn find(self: &Arc<Self>, name: &Name) -> Found {
         let unpolled = {
             let tables = self.read();
             match tables.seats.get(name) {
                 None => return Found::Unknown,
                 Some(seat) => match seat.session() {
-                    Some(session) => return Found::Here(Carrier::Session(Arc::clone(session))),
+                    Some(session) => {
+                        let carrier = Carrier::Session(Arc::clone(session));
+                        return Found::Here(Lease::new(carrier, self));
+                    }
                     None => (!seat.is_polled()).then(|| seat.seen()),
                 },
             }
@@ -105,7 +109,7 @@ impl Registry {
             tables.now_empty(name);
         }
         match taken {
-            Some(carrier) => Found::Here(carrier),
+            Some(carrier) => Found::Here(Lease::new(carrier, self)),
             None => self.away(seen),
         }
     }
@@ -210,8 +214,23 @@ impl Registry {
         }
     }
 
+    /// Takes a poll back that has carried nothing.
+    pub(super) fn give_back(&self, poll: &Arc<Poll>) {
+        let mut tables = self.write();
+        let name = poll.name();
+        // It is remembered for longer than a scrape takes; else its client will poll again.
+        if let Some(seat) = tables.seats.get_mut(name) {
+            let was_empty = seat.is_empty();
+            if seat.give_back(poll) {
+                tables.away -= usize::from(was_empty);
+                drop(tables);
+                self.waiting.wake_one(name);
+            }
+        }
+    }
+
     /// Takes a carrier out that failed. Again does nothing.
-    pub(crate) fn dismiss(&self, carrier: &Carrier) {
+    pub(super) fn dismiss(&self, carrier: &Carrier) {
         match carrier {
             Carrier::Session(session) => self.release(session),
             Carrier::Poll(poll) => self.withdraw(poll),

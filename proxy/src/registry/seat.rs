@@ -176,6 +176,21 @@ impl Seat {
         polling.polls.push(poll);
     }
 
+    /// A poll that was taken out has carried nothing. Says whether a scrape may have it again: its
+    /// client may have polled anew meanwhile.
+    pub(super) fn give_back(&mut self, poll: &Arc<Poll>) -> bool {
+        let from = poll.poller().from;
+        let Some(polling) = self.pollers.iter_mut().find(|p| p.poller.from == from) else {
+            return false;
+        };
+        if !polling.polls.is_empty() && self.duplicates != Duplicates::Replicas {
+            poll.dismiss();
+            return false;
+        }
+        polling.polls.push(Arc::clone(poll));
+        true
+    }
+
     /// A poll's connection closed, or it was told to poll again.
     pub(super) fn withdraw(&mut self, poll: &Poll) {
         for polling in &mut self.pollers {
@@ -341,6 +356,21 @@ mod tests {
                 });
             assert_eq!(open.count(), kept, "the others are told");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_carried_nothing_is_taken_again_unless_a_newer_came() {
+        let mut seat = Seat::new();
+        let (first, _a) = poll(&mut seat, 1, Duplicates::Replace);
+        let Some(Carrier::Poll(taken_out)) = seat.take(GRACE) else {
+            panic!("no poll");
+        };
+        assert!(seat.give_back(&taken_out));
+        assert_eq!(taken(&mut seat), Some(first));
+        let (newer, _b) = poll(&mut seat, 1, Duplicates::Replace);
+        assert!(!seat.give_back(&taken_out));
+        assert!(!taken_out.is_free(), "its client has polled anew");
+        assert_eq!(taken(&mut seat), Some(newer));
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ async fn open(
 ) -> Result<(Upgraded, OwnedSemaphorePermit), Refusal> {
     let carrier = route(proxy, &target.name, deadline).await?;
     flight.on(Event::Sent);
-    let Carrier::Session(session) = carrier else {
+    let Carrier::Session(session) = &*carrier else {
         let why = "PushProx's clients have no CONNECT; scrape it with params: {_scheme: [https]}";
         return Err(Refusal::Unable(target, why.into()));
     };

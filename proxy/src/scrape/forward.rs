@@ -130,7 +130,7 @@ impl Attempt<'_> {
         };
         if matches!(error, SendError::Unsent(_) | SendError::Lost(_)) {
             // Its own task may not have noticed yet.
-            self.proxy.registry.dismiss(&carrier);
+            carrier.dismiss();
         }
         let spare = || self.spare.as_ref().map(Spare::request);
         let again = match &error {

@@ -6,8 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::reply::Refusal;
 use crate::Proxy;
-use crate::carrier::Carrier;
-use crate::registry::Found;
+use crate::registry::{Found, Lease};
 
 /// The carrier of the next scrape of `name`. One that is away is waited for: it may be dialling
 /// again. Keeps nothing of a name that nobody has.
@@ -15,7 +14,7 @@ pub(super) async fn route(
     proxy: &Proxy,
     name: &Name,
     deadline: Deadline,
-) -> Result<Carrier, Refusal> {
+) -> Result<Lease, Refusal> {
     let found = proxy.registry.find(name);
     if let Found::Here(carrier) = found {
         return Ok(carrier);
