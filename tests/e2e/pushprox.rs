@@ -321,6 +321,8 @@ async fn scraped_while(proxy: &Proxy, meanwhile: impl Future<Output = ()>) -> [u
 /// The steps of `docs/migrating-from-pushprox.md`, each while scrapes go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_moves_from_pushprox_to_adit_and_back_without_a_lost_scrape() {
+    // Built before anything is timed.
+    binaries::path("adit-client");
     let proxy = proxy(&[]).await;
     let (theirs, ours) = (
         Target::start(ok("pushprox 1\n")),
