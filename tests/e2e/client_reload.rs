@@ -233,13 +233,13 @@ async fn tunnels_follow_the_proxies_in_the_file() {
     file.write(&with(&[&two]));
     reloaded(client.web).await;
     eventually(PATIENCE, "the first proxy has let it go", async || {
-        let clients = scraper::page(one.address, "/clients").await.text();
+        let sessions = Metrics::of(one.address).await.series("adit_proxy_sessions");
         let metrics = scraper::page(client.web, "/metrics").await.text();
         // Gone, and not zero: that would be somebody's alarm for ever.
-        if clients.trim_end() == "[]" && !metrics.contains(&session(&one)) {
+        if sessions == 0.0 && !metrics.contains(&session(&one)) {
             Ok(())
         } else {
-            Err(format!("{clients} {metrics}"))
+            Err(format!("{sessions} {metrics}"))
         }
     })
     .await;
