@@ -289,14 +289,15 @@ async fn a_removed_proxy_keeps_its_scrape_to_the_end_and_may_come_back_meanwhile
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tunnel_that_opens_during_a_reload_ends_up_with_the_newest_registration() {
+async fn a_tunnel_that_registers_during_a_reload_ends_up_with_the_newest_registration() {
     let at = SocketAddr::from(([127, 0, 0, 1], 1));
     let file = File::new(&targets(&[("pi:9999", at)]));
     let proxy = ScriptedProxy::start().await;
     let client = Client::launch(&[&proxy.url()], &[&file.flag()]).await;
-    for port in 1..=8 {
+    let mut tunnel = proxy.tunnel().await;
+    for port in 1..=100 {
         file.write(&targets(&[(&format!("pi:{port}"), at)]));
-        let (mut tunnel, ()) = tokio::join!(proxy.tunnel(), reloaded(client.web));
+        tokio::join!(tunnel.ask_again(), reloaded(client.web));
         loop {
             let told = tunnel.registration().await.expect("more lines");
             if told.targets[0].target.port == port {
