@@ -33,6 +33,8 @@ mod stopping;
 mod drain;
 mod several;
 mod races;
+mod waiting;
+mod reloading;
 mod pushprox;
 
 mod client_life;

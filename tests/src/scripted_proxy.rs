@@ -129,17 +129,24 @@ impl ScriptedTunnel {
             // Why it ended stands in `ending`.
             let _ = connection.await;
         });
-        let asked = sender.send_request(to_client(Method::GET, PATH)).await;
-        let asked = asked.expect("the client answers");
-        assert_eq!(asked.status(), StatusCode::OK);
         Self {
+            registrations: registrations(&mut sender).await,
             sender,
-            registrations: asked.into_body(),
             unread: BytesMut::new(),
             ending,
             _cut: tasks.end_on_drop(),
             tasks,
         }
+    }
+
+    /// Asks for the registrations once more, and forgets the stream there is.
+    ///
+    /// # Panics
+    /// When the client does not answer.
+    pub async fn ask_again(&mut self) {
+        let asking = registrations(&mut self.sender);
+        self.registrations = within(PATIENCE, "a stream of registrations", asking).await;
+        self.unread.clear();
     }
 
     /// The next registration; none when the client has ended them.
@@ -243,6 +250,13 @@ impl ScriptedTunnel {
         within(PATIENCE, "the end of a tunnel", tasks.ended()).await;
         ending.end().cloned().expect("a reason")
     }
+}
+
+async fn registrations(sender: &mut SendRequest<Empty<Bytes>>) -> Incoming {
+    let asked = sender.send_request(to_client(Method::GET, PATH)).await;
+    let asked = asked.expect("the client answers");
+    assert_eq!(asked.status(), StatusCode::OK);
+    asked.into_body()
 }
 
 /// All of a body.
