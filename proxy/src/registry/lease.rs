@@ -15,7 +15,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(carrier: Carrier, registry: &Arc<Registry>) -> Self {
+    /// Of a carrier that `registry` has just found.
+    pub(crate) fn new(carrier: Carrier, registry: &Arc<Registry>) -> Self {
         Self {
             carrier,
             registry: Arc::clone(registry),

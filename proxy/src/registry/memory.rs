@@ -9,7 +9,6 @@ use adit_common::name::Name;
 use adit_common::tunnel::goodbye::End;
 use tokio::time::Instant;
 
-use super::lease::Lease;
 use super::seat::{Left, Seat};
 use super::waiting::Waiting;
 use crate::carrier::{Carrier, Poll, Poller, Session};
@@ -51,7 +50,7 @@ struct Tables {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// This carries the next scrape.
-    Here(Lease),
+    Here(Carrier),
     /// Nobody does, since then.
     Away(Instant),
     /// Never seen, or forgotten.
@@ -80,17 +79,17 @@ impl Registry {
         &self.waiting
     }
 
-    /// Who carries the next scrape of a name; a poll is taken out by it. Leaves no trace of a name
+    /// Who carries the next scrape of a name; a poll is taken out by it, to be held as a
+    /// [`super::Lease`]. Leaves no trace of a name
     /// that nobody has.
-    pub(crate) fn find(self: &Arc<Self>, name: &Name) -> Found {
+    pub(crate) fn find(&self, name: &Name) -> Found {
         let unpolled = {
             let tables = self.read();
             match tables.seats.get(name) {
                 None => return Found::Unknown,
                 Some(seat) => match seat.session() {
                     Some(session) => {
-                        let carrier = Carrier::Session(Arc::clone(session));
-                        return Found::Here(Lease::new(carrier, self));
+                        return Found::Here(Carrier::Session(Arc::clone(session)));
                     }
                     None => (!seat.is_polled()).then(|| seat.seen()),
                 },
@@ -109,7 +108,7 @@ impl Registry {
             tables.now_empty(name);
         }
         match taken {
-            Some(carrier) => Found::Here(Lease::new(carrier, self)),
+            Some(carrier) => Found::Here(carrier),
             None => self.away(seen),
         }
     }

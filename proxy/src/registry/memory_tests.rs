@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::carrier::Handed;
+use crate::registry::Lease;
 
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -53,10 +54,7 @@ fn claim(registry: &Arc<Registry>, session: &Arc<Session>, list: &[&str]) -> usi
 
 fn holder(registry: &Arc<Registry>, text: &str) -> Option<u64> {
     match registry.find(&name(text)) {
-        Found::Here(lease) => match &*lease {
-            Carrier::Session(session) => Some(session.id()),
-            Carrier::Poll(_) => None,
-        },
+        Found::Here(Carrier::Session(session)) => Some(session.id()),
         _ => None,
     }
 }
@@ -215,9 +213,10 @@ async fn a_poll_is_here_once_and_its_name_is_expected_back() {
     let registry = registry();
     let (poll, _handed) = park(&registry, "pi", 1);
     assert_eq!(registry.sizes(), (1, 0));
-    let Found::Here(lease) = registry.find(&name("pi")) else {
+    let Found::Here(taken) = registry.find(&name("pi")) else {
         panic!("no poll");
     };
+    let lease = Lease::new(taken, &registry);
     assert!(matches!(&*lease, Carrier::Poll(taken) if taken.id() == poll.id()));
     assert!(matches!(registry.find(&name("pi")), Found::Away(_)));
     drop(lease);
@@ -242,10 +241,8 @@ async fn a_session_takes_a_name_over_from_polls_and_hands_it_back() {
     let goodbye = Goodbye::new(Farewell::GoingAway, "moving back");
     session.ending().note(End::Peer(goodbye));
     registry.release(&session);
-    let Found::Here(lease) = registry.find(&name("pi")) else {
-        panic!("no poll");
-    };
-    assert!(matches!(&*lease, Carrier::Poll(_)), "{lease:?}");
+    let found = registry.find(&name("pi"));
+    assert!(matches!(found, Found::Here(Carrier::Poll(_))), "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]

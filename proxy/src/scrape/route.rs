@@ -17,7 +17,7 @@ pub(super) async fn route(
 ) -> Result<Lease, Refusal> {
     let found = proxy.registry.find(name);
     if let Found::Here(carrier) = found {
-        return Ok(carrier);
+        return Ok(Lease::new(carrier, &proxy.registry));
     }
     let draining = proxy.stop.draining();
     if draining.is_cancelled() {
@@ -39,7 +39,7 @@ pub(super) async fn route(
         arrival.as_mut().enable();
         let found = proxy.registry.find(name);
         if let Found::Here(carrier) = found {
-            return Ok(carrier);
+            return Ok(Lease::new(carrier, &proxy.registry));
         }
         let until = until(&found);
         if until <= Instant::now() {
