@@ -95,7 +95,12 @@ impl Clock {
         self.lock().reset = true;
     }
 
-    /// Whether [`Self::reset_on_close`] was asked for.
+    /// What was asked of [`Self::reset_on_close`] is off: all was said.
+    pub(crate) fn close_well(&self) {
+        self.lock().reset = false;
+    }
+
+    /// Whether [`Self::reset_on_close`] is asked for.
     pub(crate) fn resets(&self) -> bool {
         self.lock().reset
     }

@@ -126,6 +126,19 @@ async fn a_target_that_breaks_off_ends_the_scrapers_stream() {
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 
+/// A body may end with its connection, also in here: what was cut must not look like the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_lost_resets_the_scrapers_stream() {
+    let (pair, mut scraper, mut target) = connected().await;
+    target.write_all(b"half").await.unwrap();
+    assert_eq!(read_exactly(&mut scraper, 4).await, b"half");
+    drop(pair.client);
+    let mut byte = [0];
+    let read = within(PATIENCE, "the scraper's end", scraper.read(&mut byte)).await;
+    let error = read.expect_err("a FIN is an end in good order");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_follows_the_request_at_once_is_not_lost() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,9 @@
 //! CONNECT: the scraper speaks TLS with the target itself, we carry the bytes.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use adit_common::deadline::Deadline;
 use adit_common::fault::Report;
@@ -13,6 +16,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
@@ -53,6 +57,10 @@ pub(crate) async fn connect(
             flight.answered(StatusCode::OK.as_u16());
             clock.upgraded();
             let outside = hyper::upgrade::on(&mut request);
+            let tunnel = Heard {
+                inner: TokioIo::new(tunnel),
+                clock,
+            };
             let carrying = carry(Arc::clone(&proxy), outside, tunnel, permit);
             proxy.stop.spawn_work(carrying);
             Response::new(Either::Left(Full::default()))
@@ -113,7 +121,7 @@ fn tunnel_request(target: &Target, deadline: Deadline) -> http::Result<Request<R
 async fn carry(
     proxy: Arc<Proxy>,
     outside: hyper::upgrade::OnUpgrade,
-    tunnel: Upgraded,
+    tunnel: Heard,
     _permit: OwnedSemaphorePermit,
 ) {
     // Resolves when our 200 is written, fails when the scraper left first.
@@ -121,9 +129,12 @@ async fn carry(
         return;
     };
     proxy.metrics.connects_open.inc();
+    // The scraper may take the end of its connection for the end of a body, which it is only when
+    // the tunnel has said so.
+    tunnel.clock.reset_on_close();
     let relaying = relay(
         TokioIo::new(outside),
-        TokioIo::new(tunnel),
+        tunnel,
         proxy.limits.connect_idle_time,
         proxy.stop.draining().clone(),
     );
@@ -132,5 +143,45 @@ async fn carry(
     match result {
         Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
         Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+    }
+}
+
+/// The tunnel's side, up to its end: once that has been heard the scraper's connection closes in good
+/// order, and before it by a reset.
+struct Heard {
+    inner: TokioIo<Upgraded>,
+    clock: Clock,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+        if read.is_ok() && buf.filled().len() == before {
+            self.clock.close_well();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
