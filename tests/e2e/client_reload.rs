@@ -285,7 +285,13 @@ async fn a_removed_proxy_keeps_its_scrape_to_the_end_and_may_come_back_meanwhile
     tunnel.closed().await;
     // The end of the tunnel that was removed does not take the metric of the one that is there.
     let session = format!("adit_client_sessions{{proxy=\"{}\"}}", proxy.url());
-    assert_eq!(series(client.web, &session).await, 1.0);
+    eventually(PATIENCE, "one tunnel is counted", async || {
+        match series(client.web, &session).await {
+            1.0 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,20 +78,23 @@ async fn scrape(proxies: &[SocketAddr], n: usize) -> Result<Answer, String> {
     Err("no proxy answered".into())
 }
 
-/// Scrapes every 50 ms while `meanwhile` runs, and gives how many that were. Each must succeed.
-async fn scraping_while(proxies: &[SocketAddr], meanwhile: impl Future<Output = ()>) -> usize {
+/// Scrapes every 50 ms while `meanwhile` runs, and gives how many that were. Each must succeed; what
+/// `meanwhile` leaves runs until they have.
+async fn scraping_while<T>(proxies: &[SocketAddr], meanwhile: impl Future<Output = T>) -> usize {
     let mut scrapes = JoinSet::new();
     let mut ticks = tokio::time::interval(GAP);
     tokio::pin!(meanwhile);
-    for n in 0.. {
+    let mut n = 0;
+    let _left = loop {
         tokio::select! {
             biased;
-            () = &mut meanwhile => break,
+            left = &mut meanwhile => break left,
             _ = ticks.tick() => {}
         }
         let proxies = proxies.to_vec();
         scrapes.spawn(async move { (n, scrape(&proxies, n).await) });
-    }
+        n += 1;
+    };
     let count = scrapes.len();
     let mut failed = Vec::new();
     let mut slowest = Duration::ZERO;
@@ -130,7 +133,7 @@ async fn r7_of_two_proxies_each_can_be_restarted_without_a_failed_scrape() {
         tokio::time::sleep(Duration::from_secs(15)).await;
         let two = two.restarted().await;
         tokio::time::sleep(WHOLE.saturating_sub(started.elapsed())).await;
-        drop((one, two));
+        (one, two)
     };
     let count = scraping_while(&addresses, meanwhile).await;
     measured(
@@ -155,6 +158,7 @@ async fn r7_one_proxy_can_be_restarted_without_a_failed_scrape() {
             measured("a proxy restarted in place within", stopped.elapsed());
             all_here(address).await;
         }
+        proxy
     };
     let count = scraping_while(&[address], meanwhile).await;
     measured(

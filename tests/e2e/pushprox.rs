@@ -182,8 +182,8 @@ async fn what_is_no_poll_is_refused() {
 }
 
 /// PushProx's own end-to-end shape: node_exporter, a client, the proxy, a Prometheus that finds the
-/// client in `/clients`.
-async fn end_to_end(client: impl AsyncFnOnce(&Proxy, u16)) {
+/// client in `/clients`. The proxy still runs.
+async fn end_to_end(client: impl AsyncFnOnce(&Proxy, u16)) -> Proxy {
     let exporter = NodeExporter::start().await;
     let proxy = proxy(&[]).await;
     client(&proxy, exporter.address.port()).await;
@@ -202,12 +202,13 @@ async fn end_to_end(client: impl AsyncFnOnce(&Proxy, u16)) {
     let metrics = Metrics::of(proxy.address).await;
     let lost = r#"adit_proxy_scrape_outcomes_total{outcome="carrier-lost"}"#;
     assert_eq!(metrics.series(lost), 0.0);
+    proxy
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_finds_and_scrapes_a_client_of_pushproxs() {
     let mut kept = None;
-    end_to_end(async |proxy: &Proxy, _| {
+    let _proxy = end_to_end(async |proxy: &Proxy, _| {
         kept = Some(FakePushProx::builder(proxy.address, "localhost").start());
         polled(proxy, 1.0).await;
     })
@@ -259,7 +260,7 @@ async fn prometheus_finds_and_scrapes_the_real_client() {
         return;
     };
     let mut kept = None;
-    end_to_end(async |proxy: &Proxy, _| {
+    let _proxy = end_to_end(async |proxy: &Proxy, _| {
         kept = Some(start_real(client, proxy, "localhost"));
         polled(proxy, 1.0).await;
     })
