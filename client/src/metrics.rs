@@ -34,70 +34,53 @@ impl Metrics {
         registry.register(Box::new(version::build_info(NAMESPACE)?))?;
         let make = Make(&registry);
         let metrics = Self {
-            sessions: make.add(IntGaugeVec::new(
-                opts(
-                    "sessions",
-                    "Tunnels that the proxy has accepted a registration by.",
-                ),
+            sessions: make.gauges(
+                "sessions",
+                "Tunnels that the proxy has accepted a registration by.",
                 &["proxy"],
-            )?)?,
-            dials: make.add(IntCounterVec::new(
-                opts(
-                    "dials_total",
-                    "Attempts to open a tunnel, by how they went.",
-                ),
+            )?,
+            dials: make.counters(
+                "dials_total",
+                "Attempts to open a tunnel, by how they went.",
                 &["proxy", "result"],
-            )?)?,
-            tunnels_ended: make.add(IntCounterVec::new(
-                opts("tunnels_ended_total", "Tunnels that ended, by why."),
+            )?,
+            tunnels_ended: make.counters(
+                "tunnels_ended_total",
+                "Tunnels that ended, by why.",
                 &["proxy", "reason"],
-            )?)?,
-            moves: make.add(IntCounterVec::new(
-                opts(
-                    "moves_total",
-                    "Times a proxy asked for the next tunnel before it closed one.",
-                ),
+            )?,
+            moves: make.counters(
+                "moves_total",
+                "Times a proxy asked for the next tunnel before it closed one.",
                 &["proxy"],
-            )?)?,
-            scrapes: make.add(IntCounterVec::new(
-                opts(
-                    "scrapes_total",
-                    "Scrapes that a target answered, by its status.",
-                ),
+            )?,
+            scrapes: make.counters(
+                "scrapes_total",
+                "Scrapes that a target answered, by its status.",
                 &["code"],
-            )?)?,
-            scrapes_in_flight: make.add(IntGauge::with_opts(opts(
-                "scrapes_in_flight",
-                "Scrapes under way.",
-            ))?)?,
-            faults: make.add(IntCounterVec::new(
-                opts(
-                    "faults_total",
-                    "Scrapes without an answer of their target, by why.",
-                ),
+            )?,
+            scrapes_in_flight: make.gauge("scrapes_in_flight", "Scrapes under way.")?,
+            faults: make.counters(
+                "faults_total",
+                "Scrapes without an answer of their target, by why.",
                 &["fault"],
-            )?)?,
-            response_bytes: make.add(IntCounter::with_opts(opts(
+            )?,
+            response_bytes: make.counter(
                 "response_bytes_total",
                 "Bytes of targets' bodies passed on.",
-            ))?)?,
-            upstream_dials: make.add(IntCounter::with_opts(opts(
-                "upstream_dials_total",
-                "Connections opened to targets.",
-            ))?)?,
-            upstream_reuses: make.add(IntCounter::with_opts(opts(
+            )?,
+            upstream_dials: make
+                .counter("upstream_dials_total", "Connections opened to targets.")?,
+            upstream_reuses: make.counter(
                 "upstream_reuses_total",
                 "Scrapes that went by a connection a target had kept open.",
-            ))?)?,
-            connects_open: make.add(IntGauge::with_opts(opts(
-                "connects_open",
-                "CONNECT streams that are open.",
-            ))?)?,
-            tasks: make.add(IntGauge::with_opts(opts("tasks", "Tokio tasks alive."))?)?,
-            reload_successful: make.add(IntGauge::with_opts(opts(
+            )?,
+            connects_open: make.gauge("connects_open", "CONNECT streams that are open.")?,
+            tasks: make.gauge("tasks", "Tokio tasks alive.")?,
+            reload_successful: make.gauge(
                 "config_last_reload_successful",
                 "Whether the last reading of the configuration succeeded.",
-            ))?)?,
+            )?,
             reload_success_time: make.add(Gauge::with_opts(opts(
                 "config_last_reload_success_timestamp_seconds",
                 "When the configuration was last read with success.",
@@ -143,6 +126,27 @@ fn opts(name: &str, help: &str) -> Opts {
 struct Make<'a>(&'a Registry);
 
 impl Make<'_> {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::with_opts(opts(name, help))?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
     fn add<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
