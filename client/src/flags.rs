@@ -1,6 +1,5 @@
 //! What was typed. Together with the file it becomes what is meant: [`crate::config::source`].
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +9,6 @@ use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use clap::Parser;
 
-use crate::config::Config;
-use crate::config::source::Source;
 use crate::config::url::name_flag;
 
 /// Dials out to an Adit proxy and answers its scrapes from the targets beside it.
@@ -101,34 +98,10 @@ pub enum FlagError {
     Meaning(String),
 }
 
-impl Flags {
-    /// What is meant by flags and file.
-    ///
-    /// # Errors
-    /// What is missing or contradicts, with the way out.
-    pub fn config(self) -> Result<Config, FlagError> {
-        Source::new(self).read()
-    }
-}
-
-impl Config {
-    /// From what would be typed behind the program's name.
-    ///
-    /// # Errors
-    /// As the program would print them.
-    pub fn from_args<I>(args: I) -> Result<Self, FlagError>
-    where
-        I: IntoIterator,
-        I::Item: Into<OsString>,
-    {
-        let name = std::iter::once(OsString::from("adit-client"));
-        Flags::try_parse_from(name.chain(args.into_iter().map(Into::into)))?.config()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::config::source::host_name;
 
     const PROXY: &str = "--proxy-url=http://proxy:8080";

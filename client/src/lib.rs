@@ -36,10 +36,9 @@ use adit_common::shutdown::{Orders, Stop};
 use adit_common::tunnel::watchdog::Liveness;
 use tokio::sync::{mpsc, watch};
 
-pub use config::Config;
-pub use settings::SettingsError;
+pub use config::{Config, SettingsError};
 
-use crate::config::source::Source;
+use crate::config::Source;
 use crate::connect::Keepers;
 use crate::metrics::Metrics;
 use crate::reload::Asked;

@@ -13,8 +13,7 @@ use adit_common::telemetry::version;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, TargetConfig, UpstreamUrl};
-use crate::settings::SettingsError;
+use crate::config::{Config, SettingsError, TargetConfig, UpstreamUrl};
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 

@@ -1,9 +1,6 @@
 //! What is in force: made of a [`Config`] and replaced as a whole by a reload.
 
-use adit_common::net::tls::TlsError;
-use adit_common::registration::RegistrationError;
-
-use crate::config::{Config, ProxyUrl};
+use crate::config::{Config, ProxyUrl, SettingsError};
 use crate::policy::Offer;
 use crate::tls::Tls;
 
@@ -16,22 +13,6 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
     /// What may be scraped.
     pub(crate) offer: Offer,
-}
-
-/// Settings that cannot be used, though each makes sense by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// Of TLS.
-    #[error("{what}: {error}")]
-    Tls {
-        /// Of which connection.
-        what: String,
-        /// Why not.
-        error: TlsError,
-    },
-    /// No proxy would take what is offered.
-    #[error(transparent)]
-    Registration(#[from] RegistrationError),
 }
 
 impl Settings {

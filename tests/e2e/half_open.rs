@@ -213,7 +213,7 @@ impl Case {
 
     async fn comes_back(&self) {
         self.relay.come_back().await;
-        self.proxy.knows("pi").await;
+        adit_tests::pair::ready(self.client.web).await;
         let answer = scraper::scrape(self.proxy.address, "http://pi:9100/m").await;
         assert_eq!(answer.expect(200).text(), "m 1\n", "{}", self.name);
     }

@@ -5,19 +5,21 @@
 pub mod file;
 pub mod url;
 
-pub mod source;
+pub(crate) mod source;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_common::name::Name;
 use adit_common::net::listen::{self, BindError, ListenAddress, Listener};
-use adit_common::net::tls::ClientTls;
+use adit_common::net::tls::{ClientTls, TlsError};
+use adit_common::registration::RegistrationError;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use http::HeaderValue;
 
-use self::source::Source;
 pub use self::url::{ProxyUrl, UpstreamUrl};
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
@@ -43,6 +45,47 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What it was read from, for a reload.
     pub source: Source,
+}
+
+/// Reads the configuration once more: what was typed, with what its file says by then. Clones are the
+/// same.
+#[derive(Clone)]
+pub struct Source {
+    has_file: bool,
+    read: Arc<dyn Fn() -> Result<Config, String> + Send + Sync>,
+}
+
+impl Source {
+    pub(crate) fn new(
+        has_file: bool,
+        read: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            has_file,
+            read: Arc::new(read),
+        }
+    }
+
+    /// Whether there is anything that may have changed.
+    pub fn has_file(&self) -> bool {
+        self.has_file
+    }
+
+    /// What is meant by flags and file now. It blocks.
+    ///
+    /// # Errors
+    /// What is missing or contradicts, with the way out.
+    pub fn read(&self) -> Result<Config, String> {
+        (self.read)()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("has_file", &self.has_file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One target.
@@ -78,4 +121,20 @@ impl Config {
         }
         Ok(listeners)
     }
+}
+
+/// Settings that cannot be used, though each makes sense by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Of TLS.
+    #[error("{what}: {error}")]
+    Tls {
+        /// Of which connection.
+        what: String,
+        /// Why not.
+        error: TlsError,
+    },
+    /// No proxy would take what is offered.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
 }

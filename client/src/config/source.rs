@@ -1,5 +1,6 @@
 //! Where a [`Config`] comes from: what was typed, and what the file says now.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,68 +9,84 @@ use adit_common::name::Name;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
+use clap::Parser;
 
 use super::file::{File, FileTarget};
 use super::url::{name_flag, target_flag};
-use super::{Config, ProxyUrl, TargetConfig, UpstreamUrl};
+use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
 use crate::flags::{FlagError, Flags};
 
-/// What was typed, to be read once more with what its file says by then. Clones are the same.
-#[derive(Debug, Clone)]
-pub struct Source(Arc<Flags>);
-
-impl Source {
-    pub(crate) fn new(flags: Flags) -> Self {
-        Self(Arc::new(flags))
-    }
-
-    /// Whether there is anything that may have changed.
-    pub fn has_file(&self) -> bool {
-        self.0.config_file.is_some()
-    }
-
-    /// What is meant by flags and file. It blocks.
+impl Flags {
+    /// What is meant by flags and file.
     ///
     /// # Errors
-    /// As [`Flags::config`].
-    pub fn read(&self) -> Result<Config, FlagError> {
-        let flags = &*self.0;
-        let (file, directory) = match &flags.config_file {
-            Some(path) => (
-                config_file::read::<File>(path)?,
-                path.parent().unwrap_or(Path::new("")),
-            ),
-            None => (File::default(), Path::new("")),
-        };
-        let allow_any_port = flags.allow_any_port || file.allow_any_port;
-        let targets = flags.targets(file.targets, directory)?;
-        if targets.is_empty() && !allow_any_port {
-            let words = "nothing may be scraped: give --target=HOST:PORT for each target, or \
-                         --allow-any-port for every port of this host";
-            return Err(meaning(words));
-        }
-        let mut names = match flags.name.is_empty() {
-            true => file.names,
-            false => flags.name.clone(),
-        };
-        if names.is_empty() && allow_any_port {
-            names.push(host_name()?);
-        }
-        let liveness = Liveness::new(flags.tunnel_ping_interval, flags.tunnel_dead_after)
-            .map_err(|error| meaning(error.to_string()))?;
-        Ok(Config {
-            listen: flags.web_listen_address.clone(),
-            proxies: flags.proxies(file.proxies)?,
-            names,
-            targets,
-            allow_any_port,
-            labels: file.labels,
-            tls: flags.tls(file.tls.resolve(directory))?,
-            liveness,
-            shutdown_grace: flags.shutdown_grace,
-            source: self.clone(),
-        })
+    /// What is missing or contradicts, with the way out.
+    pub fn config(self) -> Result<Config, FlagError> {
+        read(&Arc::new(self))
     }
+}
+
+impl Config {
+    /// From what would be typed behind the program's name.
+    ///
+    /// # Errors
+    /// As the program would print them.
+    pub fn from_args<I>(args: I) -> Result<Self, FlagError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        let name = std::iter::once(OsString::from("adit-client"));
+        Flags::try_parse_from(name.chain(args.into_iter().map(Into::into)))?.config()
+    }
+}
+
+/// It blocks.
+fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
+    let (file, directory) = match &flags.config_file {
+        Some(path) => (
+            config_file::read::<File>(path)?,
+            path.parent().unwrap_or(Path::new("")),
+        ),
+        None => (File::default(), Path::new("")),
+    };
+    let allow_any_port = flags.allow_any_port || file.allow_any_port;
+    let targets = flags.targets(file.targets, directory)?;
+    if targets.is_empty() && !allow_any_port {
+        let words = "nothing may be scraped: give --target=HOST:PORT for each target, or \
+                     --allow-any-port for every port of this host";
+        return Err(meaning(words));
+    }
+    let mut names = match flags.name.is_empty() {
+        true => file.names,
+        false => flags.name.clone(),
+    };
+    if names.is_empty() && allow_any_port {
+        names.push(host_name()?);
+    }
+    let liveness = Liveness::new(flags.tunnel_ping_interval, flags.tunnel_dead_after)
+        .map_err(|error| meaning(error.to_string()))?;
+    Ok(Config {
+        listen: flags.web_listen_address.clone(),
+        proxies: flags.proxies(file.proxies)?,
+        names,
+        targets,
+        allow_any_port,
+        labels: file.labels,
+        tls: flags.tls(file.tls.resolve(directory))?,
+        liveness,
+        shutdown_grace: flags.shutdown_grace,
+        source: source(flags),
+    })
+}
+
+/// What reads it once more.
+fn source(flags: &Arc<Flags>) -> Source {
+    let has_file = flags.config_file.is_some();
+    let flags = Arc::clone(flags);
+    Source::new(has_file, move || {
+        read(&flags).map_err(|error| error.to_string())
+    })
 }
 
 /// What flags and file say of one thing.

@@ -7,13 +7,12 @@ use adit_common::net::dial::dial;
 use adit_common::tunnel::goodbye::Ending;
 use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::traffic::Traffic;
-use http::StatusCode;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::upgrade::upgrade;
+use super::upgrade::{Unopened, upgrade};
 use crate::Client;
 use crate::config::ProxyUrl;
 
@@ -24,28 +23,6 @@ const DIAL_TIME: Duration = Duration::from_secs(20);
 pub(super) struct Opened {
     pub(super) stream: TunnelStream<TokioIo<Upgraded>>,
     pub(super) ending: Ending,
-}
-
-/// Why there is no tunnel.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
-    /// We are not let in: a secret is missing or wrong, at the proxy or at a front of it.
-    #[error("the proxy answered {status}: {reason}")]
-    Denied {
-        /// 401, 403 or 407.
-        status: StatusCode,
-        /// The first line of the answer.
-        reason: String,
-    },
-    /// Anything else, which may be over soon.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Unopened {
-    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 /// Dials, shakes hands, upgrades. Dropping the future closes everything.

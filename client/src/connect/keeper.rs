@@ -10,8 +10,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::dial::{self, Unopened};
+use super::dial;
 use super::tunnel::{Ended, Tunnel};
+use super::upgrade::Unopened;
 use crate::Client;
 use crate::config::ProxyUrl;
 use crate::settings::Settings;

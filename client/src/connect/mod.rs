@@ -26,9 +26,6 @@ use self::keeper::Keeper;
 use crate::Client;
 use crate::config::ProxyUrl;
 
-/// How long a scrape may take: the proxy's longest deadline by default.
-pub(crate) const LONGEST_SCRAPE: Duration = Duration::from_secs(300);
-
 /// Tunnels to one proxy at once: one that serves, and one before or after it.
 const MOST_TUNNELS: usize = 2;
 /// Between the first dials of two proxies.

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::LONGEST_SCRAPE;
 use super::dial::Opened;
 use crate::Client;
+use crate::fetch::LONGEST_SCRAPE;
 use crate::session::{self, Stages};
 
 /// A tunnel, as its keeper sees it. It goes on when this is dropped.

@@ -18,12 +18,33 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::dial::Unopened;
 use crate::Client;
 use crate::config::ProxyUrl;
 
 /// What is read of an answer that is no upgrade.
 const MAX_REFUSAL: usize = 4096;
+
+/// Why there is no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unopened {
+    /// We are not let in: a secret is missing or wrong, at the proxy or at a front of it.
+    #[error("the proxy answered {status}: {reason}")]
+    Denied {
+        /// 401, 403 or 407.
+        status: StatusCode,
+        /// The first line of the answer.
+        reason: String,
+    },
+    /// Anything else, which may be over soon.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Unopened {
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
 
 /// Asks for the WebSocket (RFC 6455 §4.1). By hyper and not by tungstenite's own handshake: the
 /// proxy speaks first, and what it sent right behind its 101 must not be lost.

@@ -36,6 +36,8 @@ pub(crate) use self::body::Answer;
 use self::flight::InFlight;
 use crate::Client;
 
+/// How long a scrape may take: the proxy's longest deadline by default.
+pub(crate) const LONGEST_SCRAPE: Duration = Duration::from_secs(300);
 /// When the proxy says no deadline, which ours always does.
 const DEFAULT_TIME: Duration = Duration::from_secs(15);
 /// Whatever it says.

@@ -15,10 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Carrier;
 use super::body::Answer;
+use super::{Carrier, LONGEST_SCRAPE};
 use crate::Client;
-use crate::connect::LONGEST_SCRAPE;
 
 /// Without a byte either way for so long it is forgotten by whoever opened it: Prometheus closes
 /// idle connections to targets after five minutes.

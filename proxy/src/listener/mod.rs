@@ -40,25 +40,28 @@ pub(crate) fn serve(proxy: &Arc<Proxy>, listeners: Vec<Bound>) {
     let permits = Arc::new(Semaphore::new(proxy.limits.connections));
     for bound in listeners {
         let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&permits));
-        // A listener that is dropped gives its address to a successor.
-        let until = Arc::clone(proxy);
-        proxy.stop.spawn(async move {
-            tokio::select! {
-                () = accepting => {}
-                () = until.is_heard_out() => {}
-            }
-        });
+        // Work: what it hands over last must find the rest still there.
+        proxy.stop.spawn_work(accepting);
     }
 }
 
 async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
     let Bound { listener, roles } = bound;
+    let heard_out = proxy.is_heard_out();
+    tokio::pin!(heard_out);
     loop {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        let (socket, peer) = next(&listener).await;
+        let accepted = tokio::select! {
+            biased;
+            accepted = next(&listener) => accepted,
+            // Who is in the queue has connected already. Then the listener is dropped, and gives its
+            // address to a successor.
+            () = &mut heard_out => return,
+        };
+        let (socket, peer) = accepted;
         let place = Place::take(permit, &proxy.metrics.connections);
         let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
         proxy.stop.spawn_work(connection);
