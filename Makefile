@@ -1,6 +1,8 @@
 # The two commands of the README are `make run` and `make test`.
 
 CARGO ?= cargo
+# Most of a test's time is waiting, for a deadline or for a peer's start: more of them than cores.
+TEST_THREADS ?= 6
 
 .PHONY: help run test audit release fmt
 
@@ -15,7 +17,7 @@ test: ## Install what the tests need (as root), then check format, lints and eve
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
-	$(CARGO) test --workspace --lib --test e2e --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --lib --test e2e --locked
 
 audit: ## Licences, advisories, duplicates, sources (needs cargo-deny and the open network)
 	$(CARGO) deny check

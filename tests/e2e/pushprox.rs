@@ -153,6 +153,20 @@ async fn without_the_flag_nobody_polls_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_are_below_the_route_prefix_and_so_are_their_redirects() {
+    let proxy = proxy(&["--web.route-prefix=/adit", "--tunnel.ping-interval=200ms"]).await;
+    let target = Target::start(ok("m 1\n"));
+    let client = FakePushProx::builder(proxy.address, "pi")
+        .prefix("/adit")
+        .upstream(target.address())
+        .start();
+    let counters = client.until("redirects", |c| c.redirects >= 3).await;
+    assert_eq!(counters.poll_errors, 0, "{}", counters.last_poll_error);
+    let answer = scraper::scrape(proxy.address, "http://pi:9100/m").await;
+    assert_eq!(answer.expect(200).text(), "m 1\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_poll_is_refused() {
     let proxy = proxy(&[]).await;
     for (request, status) in [
