@@ -1,8 +1,11 @@
 # The two commands of the README are `make run` and `make test`.
 
 CARGO ?= cargo
+# For `make soak`.
+DURATION ?= 10m
+SEED ?=
 
-.PHONY: help run test audit release fmt
+.PHONY: help run test soak audit release fmt
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +19,10 @@ test: ## Install what the tests need (as root), then check format, lints and eve
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --lib --test e2e --locked
+
+soak: ## Faults by chance for DURATION (10m), from SEED if given; no test, and not run by CI
+	$(CARGO) build --workspace --bins --release --locked
+	$(CARGO) run --release --locked --example soak -- --duration=$(DURATION) $(SEED:%=--seed=%)
 
 audit: ## Licences, advisories, duplicates, sources (needs cargo-deny and the open network)
 	$(CARGO) deny check
