@@ -85,6 +85,8 @@ pub(super) struct Tally {
 struct Counts {
     parts: BTreeMap<(Part, String), u64>,
     violations: BTreeMap<Violation, u64>,
+    /// How long behind its deadline the last answer of all ended, one that is no violation.
+    latest: Duration,
 }
 
 impl Tally {
@@ -97,6 +99,12 @@ impl Tally {
     /// One more that must not be. Whoever counts it says the rest.
     pub(super) fn violated(&self, violation: Violation) {
         *self.lock().violations.entry(violation).or_default() += 1;
+    }
+
+    /// An answer that ended so long behind its deadline, and is no violation.
+    pub(super) fn late(&self, by: Duration) {
+        let mut counts = self.lock();
+        counts.latest = counts.latest.max(by);
     }
 
     /// All of a part together.
@@ -137,6 +145,12 @@ impl Tally {
             }
         }
         let counts = self.lock();
+        let latest = u64::try_from(counts.latest.as_millis()).unwrap_or(u64::MAX);
+        table.push_str(&row(
+            "",
+            "latest end behind a deadline, within the margin, ms",
+            latest,
+        ));
         for (violation, words) in Violation::ALL {
             let count = counts.violations.get(&violation).copied();
             table.push_str(&row("", words, count.unwrap_or(0)));

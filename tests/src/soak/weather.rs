@@ -12,7 +12,7 @@ use crate::network::{BOTH, Cut, DOWN, Lane, Relay, UP, Way};
 
 /// Seconds between two faults at one relay, on average. A client's back-off starts anew only after
 /// a minute without trouble, and what never works finds no faults either.
-const FAULT_EVERY: f64 = 60.0;
+const FAULT_EVERY: f64 = 45.0;
 /// A connection is cut as idle after so long, while that is the weather: pings are further apart.
 const IDLE: Duration = Duration::from_millis(300);
 

@@ -150,6 +150,7 @@ pub(super) fn late(world: &World, exchange: &Exchange) -> Option<Verdict> {
         Form::Absolute | Form::Old | Form::Path => order.deadline,
     };
     if by <= limit + MARGIN || matches!(exchange.outcome, Outcome::NoConnection(_)) {
+        world.tally.late(by.saturating_sub(limit));
         return None;
     }
     let lag = world.lag.worst(exchange.began, exchange.ended);

@@ -110,6 +110,10 @@ impl Deed {
         let part = chance.number(0..1000) as f64 / 1000.0;
         let mishap = match kind {
             _ if well_behaved => Mishap::Nothing,
+            // Behind the head nothing can go wrong any more: the connection is free for the next.
+            Kind::Slow | Kind::Stuck | Kind::Cut | Kind::HeadOnly if request.method == "HEAD" => {
+                Mishap::Nothing
+            }
             Kind::Nothing => Mishap::Nothing,
             Kind::Late => Mishap::Late(chance.time(0.0..3.0)),
             Kind::Slow => Mishap::Slow(chance.time(0.0..4.0)),
