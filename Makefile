@@ -3,8 +3,11 @@
 CARGO ?= cargo
 # Most of a test's time is waiting, for a deadline or for a peer's start: more of them than cores.
 TEST_THREADS ?= 6
+# For `make soak`.
+DURATION ?= 10m
+SEED ?=
 
-.PHONY: help run test audit release fmt
+.PHONY: help run test soak audit release fmt
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +21,10 @@ test: ## Install what the tests need (as root), then check format, lints and eve
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --lib --test e2e --locked
+
+soak: ## Faults by chance for DURATION (10m), from SEED if given; no test, and not run by CI
+	$(CARGO) build --workspace --bins --release --locked
+	$(CARGO) run --release --locked --example soak -- --duration=$(DURATION) $(SEED:%=--seed=%)
 
 audit: ## Licences, advisories, duplicates, sources (needs cargo-deny and the open network)
 	$(CARGO) deny check

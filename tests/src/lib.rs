@@ -11,6 +11,8 @@
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
 //! * [`metrics`] is what a program says of itself, as numbers.
+//! * [`soak`] is a run of hours in which everything goes wrong by chance; no test of it is among the
+//!   others.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
 //!   that measure from running beside one another; [`ports`] finds free ones.
 //!
@@ -34,6 +36,8 @@ pub mod network;
 pub mod tls;
 
 pub mod metrics;
+
+pub mod soak;
 
 pub mod wait;
 pub mod turn;
