@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::moves;
 use super::proxies::Proxy;
-use super::pushprox::Poller;
 use super::scrapers::Scrapers;
 use super::settle::Expected;
 use super::sites::{Kind, Offer, Site};
@@ -31,7 +30,8 @@ pub(super) struct Storm {
     folder: PathBuf,
     proxies: Vec<Proxy>,
     sites: Vec<Arc<Site>>,
-    pollers: Vec<Poller>,
+    /// How many PushProx clients poll each proxy.
+    pollers: Vec<usize>,
     /// Targets and clients, until this is dropped.
     keepers: JoinSet<()>,
 }
@@ -45,8 +45,6 @@ impl Storm {
         pollers: &[(usize, usize)],
         folder: &Path,
     ) -> Self {
-        let addresses = listeners.iter().map(TcpListener::local_addr);
-        let addresses: Vec<_> = addresses.map(|at| at.expect("bound")).collect();
         let mut keepers = JoinSet::new();
         for (place, listener) in world.places.iter().zip(listeners) {
             let manners = Manners {
@@ -68,15 +66,11 @@ impl Storm {
             keepers.spawn(keeper.keep());
             sites.push(site);
         }
-        let mut polling = Vec::new();
-        for (place, proxy) in pollers {
-            let target = addresses[*place];
-            polling.push(Poller::start(world, *place, *proxy, target).await);
-        }
+        let count = |proxy| pollers.iter().filter(|(_, at)| *at == proxy).count();
         Self {
             world: Arc::clone(world),
             folder: folder.to_owned(),
-            pollers: polling,
+            pollers: (0..world.proxies.len()).map(count).collect(),
             proxies,
             sites,
             keepers,
@@ -85,11 +79,10 @@ impl Storm {
 
     /// Who should be there when nothing is wrong.
     pub(super) fn expected(&self) -> Expected<'_> {
-        let polling = |proxy| self.pollers.iter().filter(|p| p.proxy == proxy).count();
         Expected {
             world: &self.world,
             sites: &self.sites,
-            pollers: (0..self.world.proxies.len()).map(polling).collect(),
+            pollers: self.pollers.clone(),
             processes: self.proxies.iter().map(Proxy::process).collect(),
         }
     }
@@ -109,11 +102,6 @@ impl Storm {
                 let who = format!("{} p{proxy}-relay", site.id);
                 faults.spawn(weather::keep(Arc::clone(world), who, Arc::clone(relay)));
             }
-        }
-        for poller in &self.pollers {
-            let who = format!("{} p{}-relay", poller.id, poller.proxy);
-            let relay = Arc::clone(&poller.relay);
-            faults.spawn(weather::keep(Arc::clone(world), who, relay));
         }
         faults.spawn(moves::keep_moving(Arc::clone(world), self.sites.clone()));
         faults.spawn(moves::keep_claiming(Arc::clone(world), self.sites.clone()));
