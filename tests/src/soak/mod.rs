@@ -99,14 +99,9 @@ pub async fn run(options: Options) -> bool {
     let world = World::new(seed, proxies.take(PROXIES).collect(), plan.places);
     let world = Arc::new(world);
     note_panics(&world);
-    let storm = Storm::gather(
-        &world,
-        plan.listeners,
-        plan.offers,
-        &plan.pollers,
-        folder.path(),
-    );
-    let mut storm = storm.await;
+    let mut storm = Storm::gather(&world, plan.listeners, folder.path()).await;
+    storm.sites(plan.offers).await;
+    storm.pollers(plan.pollers).await;
     let base = storm
         .expected()
         .base()

@@ -14,8 +14,15 @@ pub(super) struct Plan {
     pub(super) listeners: Vec<TcpListener>,
     /// What each site offers at first.
     pub(super) offers: Vec<Offer>,
-    /// Names of PushProx clients: the place and the proxy of each.
-    pub(super) pollers: Vec<(usize, usize)>,
+    /// PushProx clients.
+    pub(super) pollers: Vec<Polling>,
+}
+
+/// A PushProx client: its name, its proxy and its target.
+pub(super) struct Polling {
+    pub(super) name: String,
+    pub(super) proxy: usize,
+    pub(super) upstream: SocketAddr,
 }
 
 impl Plan {
@@ -44,9 +51,13 @@ impl Plan {
             plan.offers.push(offer);
         }
         for number in 0..pollers {
-            let proxy = number % proxies;
-            plan.add(&format!("old{number}"), 9100, Some(proxy));
-            plan.pollers.push((plan.places.len() - 1, proxy));
+            let (name, proxy) = (format!("old{number}"), number % proxies);
+            let upstream = plan.add(&name, 9100, Some(proxy));
+            plan.pollers.push(Polling {
+                name,
+                proxy,
+                upstream,
+            });
         }
         plan
     }

@@ -12,14 +12,17 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::moves;
+use super::plan::Polling;
 use super::proxies::Proxy;
+use super::pushprox::Poller;
 use super::scrapers::Scrapers;
 use super::settle::Expected;
 use super::sites::{Kind, Offer, Site};
 use super::tally::say;
 use super::target::{self, Manners};
-use super::weather;
+use super::weather::{self, Silence};
 use super::world::World;
+use crate::network::Relay;
 
 /// How often a line is said while nothing is wrong.
 const NEWS: Duration = Duration::from_secs(30);
@@ -30,19 +33,17 @@ pub(super) struct Storm {
     folder: PathBuf,
     proxies: Vec<Proxy>,
     sites: Vec<Arc<Site>>,
-    /// How many PushProx clients poll each proxy.
-    pollers: Vec<usize>,
+    /// What leads from each PushProx client to its proxy.
+    pollers: Vec<(String, usize, Arc<Relay>)>,
     /// Targets and clients, until this is dropped.
     keepers: JoinSet<()>,
 }
 
 impl Storm {
-    /// Starts everybody, without a fault so far.
+    /// Starts the targets and the proxies, without a fault so far.
     pub(super) async fn gather(
         world: &Arc<World>,
         listeners: Vec<TcpListener>,
-        offers: Vec<Offer>,
-        pollers: &[(usize, usize)],
         folder: &Path,
     ) -> Self {
         let mut keepers = JoinSet::new();
@@ -57,23 +58,40 @@ impl Storm {
         for index in 0..world.proxies.len() {
             proxies.push(Proxy::start(world, index, folder).await);
         }
-        let mut sites = Vec::new();
+        Self {
+            world: Arc::clone(world),
+            folder: folder.to_owned(),
+            proxies,
+            sites: Vec::new(),
+            pollers: Vec::new(),
+            keepers,
+        }
+    }
+
+    /// Starts a client at a site for each of these.
+    pub(super) async fn sites(&mut self, offers: Vec<Offer>) {
         for (number, offer) in offers.into_iter().enumerate() {
             let kinds = [Kind::Program, Kind::Here];
             let kind = kinds[number % kinds.len()];
             let id = format!("s{number:02}");
-            let (site, keeper) = Site::start(world, id, kind, offer, folder).await;
-            keepers.spawn(keeper.keep());
-            sites.push(site);
+            let start = Site::start(&self.world, id, kind, offer, &self.folder);
+            let (site, keeper) = start.await;
+            self.keepers.spawn(keeper.keep());
+            self.sites.push(site);
         }
-        let count = |proxy| pollers.iter().filter(|(_, at)| *at == proxy).count();
-        Self {
-            world: Arc::clone(world),
-            folder: folder.to_owned(),
-            pollers: (0..world.proxies.len()).map(count).collect(),
-            proxies,
-            sites,
-            keepers,
+    }
+
+    /// Starts PushProx clients.
+    pub(super) async fn pollers(&mut self, pollers: Vec<Polling>) {
+        for Polling {
+            name,
+            proxy,
+            upstream,
+        } in pollers
+        {
+            let poller = Poller::start(&self.world, &name, proxy, upstream).await;
+            self.pollers.push((name, proxy, Arc::clone(&poller.relay)));
+            self.keepers.spawn(poller.keep());
         }
     }
 
@@ -82,7 +100,14 @@ impl Storm {
         Expected {
             world: &self.world,
             sites: &self.sites,
-            pollers: self.pollers.clone(),
+            pollers: (0..self.world.proxies.len())
+                .map(|proxy| {
+                    self.pollers
+                        .iter()
+                        .filter(|(_, at, _)| *at == proxy)
+                        .count()
+                })
+                .collect(),
             processes: self.proxies.iter().map(Proxy::process).collect(),
         }
     }
@@ -96,15 +121,7 @@ impl Storm {
         for proxy in self.proxies.drain(..) {
             proxies.spawn(proxy.keep(Arc::clone(&turn)));
         }
-        let mut faults = JoinSet::new();
-        for site in &self.sites {
-            for (proxy, relay) in site.relays.iter().enumerate() {
-                let who = format!("{} p{proxy}-relay", site.id);
-                faults.spawn(weather::keep(Arc::clone(world), who, Arc::clone(relay)));
-            }
-        }
-        faults.spawn(moves::keep_moving(Arc::clone(world), self.sites.clone()));
-        faults.spawn(moves::keep_claiming(Arc::clone(world), self.sites.clone()));
+        let mut faults = self.faults();
         let stop = CancellationToken::new();
         let mut scraping = JoinSet::new();
         for number in 0..count {
@@ -121,6 +138,27 @@ impl Storm {
         }
         self.proxies.sort_by_key(Proxy::index);
         world.well_behaved.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything that goes wrong but by itself, until there shall be calm.
+    fn faults(&self) -> JoinSet<()> {
+        let world = || Arc::clone(&self.world);
+        let mut faults = JoinSet::new();
+        for site in &self.sites {
+            for (proxy, relay) in site.relays.iter().enumerate() {
+                let who = format!("{} p{proxy}-relay", site.id);
+                let relay = Arc::clone(relay);
+                faults.spawn(weather::keep(world(), who, relay, Silence::ForGood));
+            }
+        }
+        for (name, proxy, relay) in &self.pollers {
+            let who = format!("{name} p{proxy}-relay");
+            let relay = Arc::clone(relay);
+            faults.spawn(weather::keep(world(), who, relay, Silence::FoundOut));
+        }
+        faults.spawn(moves::keep_moving(world(), self.sites.clone()));
+        faults.spawn(moves::keep_claiming(world(), self.sites.clone()));
+        faults
     }
 
     async fn wait(&self, time: Duration) {

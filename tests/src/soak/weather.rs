@@ -45,8 +45,17 @@ const KINDS: [(u32, Kind); 11] = [
     (4, Kind::Away),
 ];
 
+/// What becomes of a connection in which something was swallowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Its two ends must find out themselves.
+    ForGood,
+    /// It is reset, as by a kernel's keep-alive.
+    FoundOut,
+}
+
 /// Makes the weather at one relay, which `who` and its proxy are the ends of.
-pub(super) async fn keep(world: Arc<World>, who: String, relay: Arc<Relay>) {
+pub(super) async fn keep(world: Arc<World>, who: String, relay: Arc<Relay>, silence: Silence) {
     let mut chance = world.chance(&format!("{who} weather"));
     loop {
         let next = sleep(chance.until_next(FAULT_EVERY));
@@ -57,6 +66,7 @@ pub(super) async fn keep(world: Arc<World>, who: String, relay: Arc<Relay>) {
             world: &world,
             who: &who,
             relay: &relay,
+            silence,
         };
         fault.pass(&mut chance).await;
         // What began is over in any case: what was swallowed or closed stays so.
@@ -71,6 +81,7 @@ struct Fault<'a> {
     world: &'a World,
     who: &'a str,
     relay: &'a Relay,
+    silence: Silence,
 }
 
 impl Fault<'_> {
@@ -108,6 +119,9 @@ impl Fault<'_> {
                 self.begin("swallow", format!("{ways:?} swallow"));
                 self.relay.swallow(ways);
                 self.last(chance.time(0.5..4.0)).await;
+                if self.silence == Silence::FoundOut {
+                    self.relay.cut(Cut::Rst);
+                }
             }
             Kind::HalfClose => self.half_close(chance).await,
             Kind::Cut => self.cut(how(chance)),

@@ -80,7 +80,7 @@ impl Scrapers {
             proxy,
             form: if path { Form::Path } else { Form::Absolute },
             method: "GET",
-            gzip: path,
+            gzip: true,
             deadline: Duration::from_secs(5),
             leaves: None,
             rate: None,
@@ -117,8 +117,10 @@ impl Scrapers {
             place,
             proxy: only_by.unwrap_or(proxy),
             form,
-            method: chance.weighed(&[(90, "GET"), (5, "HEAD"), (5, "POST")]),
-            gzip: chance.often(0.7),
+            method: chance.weighed(&[(83, "GET"), (5, "HEAD"), (12, "POST")]),
+            // Without it the released PushProx client asks for it by itself, and passes what it could
+            // unpack of a cut body on as if it were all.
+            gzip: only_by.is_some() || chance.often(0.7),
             deadline,
             leaves,
             rate: rate.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
