@@ -44,6 +44,24 @@ struct Held {
     connections: f64,
 }
 
+/// A gauge that is not what it should be.
+#[derive(Debug)]
+struct Off {
+    violation: Violation,
+    words: String,
+}
+
+impl Off {
+    /// Less is somebody who is missing, more is held by nobody's wish.
+    fn by(is: f64, wanted: usize, words: String) -> Self {
+        let violation = match is < wanted as f64 {
+            true => Violation::DeadName,
+            false => Violation::Leaked,
+        };
+        Self { violation, words }
+    }
+}
+
 /// Who should be there.
 pub(super) struct Expected<'a> {
     pub(super) world: &'a World,
@@ -60,7 +78,8 @@ impl Expected<'_> {
     /// # Errors
     /// What is missing.
     pub(super) async fn base(&self) -> Result<Base, String> {
-        until(HERE_AGAIN, async || self.everybody_is_here().await).await?;
+        let here = until(HERE_AGAIN, async || self.everybody_is_here().await);
+        here.await.map_err(|off| off.words)?;
         let proxies = self.world.proxies.iter();
         let proxies = join_all(proxies.map(|proxy| at_rest(*proxy, "proxy"))).await;
         let clients = self.sites.iter().filter_map(|site| {
@@ -75,13 +94,13 @@ impl Expected<'_> {
     /// Waits until everybody is back.
     pub(super) async fn everybody_is_back(&self) {
         let here = until(HERE_AGAIN, async || self.everybody_is_here().await);
-        if let Err(missing) = here.await {
-            self.violated(Violation::DeadName, "", &missing);
+        if let Err(off) = here.await {
+            self.violated(off.violation, "", &off.words);
         }
     }
 
     /// Whether everybody is there, once, and nothing is under way.
-    async fn everybody_is_here(&self) -> Result<(), String> {
+    async fn everybody_is_here(&self) -> Result<(), Off> {
         for (index, proxy) in self.world.proxies.iter().enumerate() {
             let metrics = Metrics::of(*proxy).await;
             let reachable =
@@ -106,7 +125,8 @@ impl Expected<'_> {
             ] {
                 let is = metrics.series(series);
                 if is != wanted as f64 {
-                    return Err(format!("p{index}: {series} is {is}, not {wanted}"));
+                    let words = format!("p{index}: {series} is {is}, not {wanted}");
+                    return Err(Off::by(is, wanted, words));
                 }
             }
         }
@@ -115,9 +135,6 @@ impl Expected<'_> {
 
     /// Holds what everybody has now against the base. Whatever is more must be given back soon.
     pub(super) async fn nothing_is_leaked(&self, base: &Base) {
-        if let Err(off) = until(GIVEN_BACK, async || self.everybody_is_here().await).await {
-            self.violated(Violation::Leaked, "", &off);
-        }
         for (index, proxy) in self.world.proxies.iter().enumerate() {
             let (base, polls) = (base.proxies[index], self.pollers[index]);
             let given_back = until(GIVEN_BACK, async || {
@@ -130,8 +147,8 @@ impl Expected<'_> {
             }
         }
         for site in self.sites {
-            if let Err(more) = until(GIVEN_BACK, async || of_site(site, base).await).await {
-                self.violated(Violation::Leaked, &site.id, &more);
+            if let Err(off) = until(GIVEN_BACK, async || of_site(site, base).await).await {
+                self.violated(off.violation, &site.id, &off.words);
             }
         }
     }
@@ -200,9 +217,12 @@ impl Held {
 }
 
 /// A client: its sessions, and nothing under way.
-async fn of_site(site: &Site, base: &Base) -> Result<(), String> {
+async fn of_site(site: &Site, base: &Base) -> Result<(), Off> {
     let Some(Up { web, process }) = *site.up.borrow() else {
-        return Err("is not up".into());
+        return Err(Off {
+            violation: Violation::DeadName,
+            words: "is not up".into(),
+        });
     };
     let metrics = Metrics::of(web).await;
     for (metric, wanted) in [
@@ -212,13 +232,20 @@ async fn of_site(site: &Site, base: &Base) -> Result<(), String> {
     ] {
         let is = metrics.sum(metric);
         if is != wanted as f64 {
-            return Err(format!("{metric} is {is}, not {wanted}"));
+            return Err(Off::by(
+                is,
+                wanted,
+                format!("{metric} is {is}, not {wanted}"),
+            ));
         }
     }
     match (base.clients.get(&site.id), process) {
         (Some(base), Some(process)) => {
             let within = held(web, "client").await.within(*base, 0);
-            within.map_err(|more| format!("{more}\n{}", files::open(process)))
+            within.map_err(|more| Off {
+                violation: Violation::Leaked,
+                words: format!("{more}\n{}", files::open(process)),
+            })
         }
         _ => Ok(()),
     }
@@ -249,10 +276,10 @@ async fn at_rest(server: SocketAddr, program: &str) -> Held {
 }
 
 /// Looks again and again; the last error at the deadline.
-async fn until(
+async fn until<E>(
     deadline: Duration,
-    mut look: impl AsyncFnMut() -> Result<(), String>,
-) -> Result<(), String> {
+    mut look: impl AsyncFnMut() -> Result<(), E>,
+) -> Result<(), E> {
     let end = Instant::now() + deadline;
     loop {
         let last = look().await;

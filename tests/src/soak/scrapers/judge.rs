@@ -52,6 +52,10 @@ pub(super) fn verdict(world: &World, exchange: &Exchange, done: &[Done]) -> Verd
         return Verdict::Failed(by);
     }
     if let Some(ours) = answer.head.field("proxy-status") {
+        let place = &world.places[exchange.order.place];
+        if answer.head.status == 501 && place.only_by.is_some() {
+            return Verdict::Excused("a CONNECT to a PushProx client, which has none".into());
+        }
         let error = ours.split("error=").nth(1).unwrap_or("");
         let error = error.split(';').next().unwrap_or("");
         return Verdict::Failed(format!("{} {error}", answer.head.status));
