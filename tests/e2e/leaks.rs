@@ -82,7 +82,7 @@ async fn stillborn(proxy: SocketAddr, n: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_clients_that_come_and_go_leave_nothing_at_the_proxy() {
+async fn r9_ten_thousand_clients_that_come_and_go_leave_nothing_at_the_proxy() {
     let _turn = alone().await;
     let proxy = Proxy::start(&[]).await;
     let address = proxy.address;
@@ -109,7 +109,7 @@ async fn ten_thousand_clients_that_come_and_go_leave_nothing_at_the_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_connections_that_die_before_their_tunnel_leave_nothing() {
+async fn r9_ten_thousand_connections_that_die_before_their_tunnel_leave_nothing() {
     let _turn = alone().await;
     let proxy = Proxy::start(&[]).await;
     let address = proxy.address;
@@ -198,7 +198,7 @@ async fn scrape_unknown(proxy: SocketAddr, names: Range<usize>) -> Vec<Duration>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_unknown_names_are_answered_at_once_and_kept_nowhere() {
+async fn r8_a_hundred_thousand_unknown_names_are_answered_at_once_and_kept_nowhere() {
     const NAMES: usize = 100_000;
     const CONNECTIONS: usize = 4;
     /// Fifty bytes a name would be more.
