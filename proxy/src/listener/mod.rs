@@ -50,18 +50,22 @@ async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
     let heard_out = proxy.is_heard_out();
     tokio::pin!(heard_out);
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
+        let accepting = async {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+            let (socket, peer) = next(&listener).await;
+            Some((permit, socket, peer))
         };
         let accepted = tokio::select! {
             biased;
-            accepted = next(&listener) => accepted,
+            accepted = accepting => accepted,
             // Who is in the queue has connected already. Then the listener is dropped, and gives its
             // address to a successor.
-            () = &mut heard_out => return,
+            () = &mut heard_out => None,
         };
-        let (socket, peer) = accepted;
+        let Some((permit, socket, peer)) = accepted else {
+            return;
+        };
         let place = Place::take(permit, &proxy.metrics.connections);
         let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
         proxy.stop.spawn_work(connection);
