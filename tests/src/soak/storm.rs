@@ -21,7 +21,7 @@ use super::sites::{Kind, Offer, Site};
 use super::tally::say;
 use super::target::{self, Manners};
 use super::weather::{self, Silence};
-use super::world::World;
+use super::world::{self, World};
 use crate::network::Relay;
 
 /// How often a line is said while nothing is wrong.
@@ -142,22 +142,22 @@ impl Storm {
 
     /// Everything that goes wrong but by itself, until there shall be calm.
     fn faults(&self) -> JoinSet<()> {
-        let world = || Arc::clone(&self.world);
+        let shared = || Arc::clone(&self.world);
         let mut faults = JoinSet::new();
         for site in &self.sites {
             for (proxy, relay) in site.relays.iter().enumerate() {
-                let who = format!("{} p{proxy}-relay", site.id);
+                let who = world::way(&site.id, proxy);
                 let relay = Arc::clone(relay);
-                faults.spawn(weather::keep(world(), who, relay, Silence::ForGood));
+                faults.spawn(weather::keep(shared(), who, relay, Silence::ForGood));
             }
         }
         for (name, proxy, relay) in &self.pollers {
-            let who = format!("{name} p{proxy}-relay");
+            let who = world::way(name, *proxy);
             let relay = Arc::clone(relay);
-            faults.spawn(weather::keep(world(), who, relay, Silence::FoundOut));
+            faults.spawn(weather::keep(shared(), who, relay, Silence::FoundOut));
         }
-        faults.spawn(moves::keep_moving(world(), self.sites.clone()));
-        faults.spawn(moves::keep_claiming(world(), self.sites.clone()));
+        faults.spawn(moves::keep_moving(shared(), self.sites.clone()));
+        faults.spawn(moves::keep_claiming(shared(), self.sites.clone()));
         faults
     }
 

@@ -160,9 +160,20 @@ impl World {
     /// Everybody who may have to do with a scrape.
     pub(super) fn concerned(&self, place: &Place, proxy: usize) -> Vec<String> {
         let mut whom = vec![format!("p{proxy}"), place.id.clone(), place.name.clone()];
-        whom.extend(self.owners.of(&place.name));
+        if place.only_by.is_some() {
+            whom.push(way(&place.name, proxy));
+        }
+        for owner in self.owners.of(&place.name) {
+            whom.push(way(&owner, proxy));
+            whom.push(owner);
+        }
         whom
     }
+}
+
+/// What the way from a client to a proxy is called.
+pub(super) fn way(client: &str, proxy: usize) -> String {
+    format!("{client}-p{proxy}")
 }
 
 impl Place {
