@@ -12,8 +12,12 @@ use crate::headers;
 /// What went wrong between the client and the target, or before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The client does not offer this target.
+    /// The client does not offer this target, or not for this method or path.
     NotOffered,
+    /// The target's address is one that the client does not dial unless it is written as such.
+    Forbidden,
+    /// As much is under way at the target as it may cost.
+    Busy,
     /// The target's name has no address.
     Unresolved,
     /// Nobody listens at the target.
@@ -36,8 +40,10 @@ pub enum Fault {
     Draining,
 }
 
-const ALL: [(Fault, &str); 11] = [
+const ALL: [(Fault, &str); 13] = [
     (Fault::NotOffered, "not-offered"),
+    (Fault::Forbidden, "forbidden"),
+    (Fault::Busy, "busy"),
     (Fault::Unresolved, "unresolved"),
     (Fault::Refused, "refused"),
     (Fault::Unreachable, "unreachable"),

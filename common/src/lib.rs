@@ -1,6 +1,7 @@
 //! What both ends of an Adit tunnel agree on, and nothing else.
 //!
-//! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), the way bytes cross
+//! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), who says it
+//! (`credentials`, `secret`), the way bytes cross
 //! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `telemetry`, `shutdown`).
 
 pub mod name;
@@ -11,6 +12,9 @@ pub mod headers;
 
 pub mod fault;
 pub mod registration;
+
+pub mod credentials;
+pub mod secret;
 
 pub mod tunnel;
 

@@ -13,6 +13,8 @@ pub enum Farewell {
     GoingAway,
     /// What the client offered was not understood, or is over a limit.
     BadRegistration,
+    /// What was offered is not for the credentials that were shown, or those are revoked.
+    Denied,
     /// Another instance took the name; this one must not fight for it.
     Replaced,
     /// A code of a newer version, or of a front proxy.
@@ -25,6 +27,7 @@ impl Farewell {
         match self {
             Self::GoingAway => 1001,
             Self::BadRegistration => 4400,
+            Self::Denied => 4403,
             Self::Replaced => 4409,
             Self::Other(code) => code,
         }
@@ -34,6 +37,7 @@ impl Farewell {
         match code {
             1001 => Self::GoingAway,
             4400 => Self::BadRegistration,
+            4403 => Self::Denied,
             4409 => Self::Replaced,
             code => Self::Other(code),
         }
@@ -44,6 +48,7 @@ impl Farewell {
         match self {
             Self::GoingAway => "going-away",
             Self::BadRegistration => "bad-registration",
+            Self::Denied => "denied",
             Self::Replaced => "replaced",
             Self::Other(_) => "closed",
         }
@@ -51,7 +56,7 @@ impl Farewell {
 
     /// Whether dialling again soon would only be refused again.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::BadRegistration | Self::Replaced)
+        matches!(self, Self::BadRegistration | Self::Denied | Self::Replaced)
     }
 }
 

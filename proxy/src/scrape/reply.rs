@@ -138,6 +138,8 @@ fn of_fault(fault: Fault) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match fault {
         Fault::NotOffered => (S::FORBIDDEN, "http_request_denied"),
+        Fault::Forbidden => (S::FORBIDDEN, "destination_ip_prohibited"),
+        Fault::Busy => (S::TOO_MANY_REQUESTS, "connection_limit_reached"),
         Fault::Unresolved => (S::BAD_GATEWAY, "dns_error"),
         Fault::Refused => (S::BAD_GATEWAY, "connection_refused"),
         Fault::Unreachable => (S::BAD_GATEWAY, "destination_ip_unroutable"),
@@ -201,6 +203,8 @@ mod tests {
             ),
             (Refusal::Draining, 503, "stopping"),
             (report(Fault::NotOffered), 403, "pi:9100"),
+            (report(Fault::Forbidden), 403, "pi:9100"),
+            (report(Fault::Busy), 429, "pi:9100"),
             (report(Fault::Unresolved), 502, "pi:9100"),
             (report(Fault::Refused), 502, "pi:9100"),
             (report(Fault::Unreachable), 502, "pi:9100"),
