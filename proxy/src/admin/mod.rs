@@ -25,10 +25,13 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::Proxy;
+use crate::auth::{Caller, Way};
+use crate::config::access::scrapers::Page;
 
 /// Answers a request for `path`, which is below the route prefix already.
 pub(crate) async fn page(
     proxy: &Arc<Proxy>,
+    caller: Caller,
     path: &str,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
@@ -37,12 +40,31 @@ pub(crate) async fn page(
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
+    if let Some(page) = page_of(path)
+        && let Err(denied) = caller.may_see(page)
+    {
+        proxy.auth.note_forbidden(&caller, &denied.to_string());
+        return denied.answer(Way::Origin).map(Body::new);
+    }
+    request.extensions_mut().insert(caller);
     // A part of a URI that was parsed, from a slash on, parses.
     *request.uri_mut() = below.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let response = router(Arc::clone(proxy)).call(request).await;
     match response {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// What right a path needs; health is for whoever was let in.
+fn page_of(path: &str) -> Option<Page> {
+    match path {
+        "/metrics" => Some(Page::Metrics),
+        "/clients" => Some(Page::Clients),
+        "/-/reload" => Some(Page::Reload),
+        path if path.starts_with("/sd/") => Some(Page::Sd),
+        "/-/healthy" | "/-/ready" => None,
+        _ => Some(Page::Status),
     }
 }
 
