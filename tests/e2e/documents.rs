@@ -80,7 +80,7 @@ fn our_proxy_accepts_the_configuration_we_show() {
     std::fs::write(&file, &blocks[0]).unwrap();
     let flag = format!("--config.file={}", file.display());
     let config = adit_proxy::Config::from_args([flag]).unwrap();
-    let rule = |name: &str| config.rules.of(&name.parse().unwrap());
+    let rule = |name: &str| config.settings.rules.of(&name.parse().unwrap());
     assert_eq!(rule("pi"), Duplicates::Replace);
     assert_eq!(rule("prometheus.ha"), Duplicates::Replicas);
 }
