@@ -11,6 +11,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 
 use super::TargetConfig;
+use super::auth::FileAuth;
 use super::url::{ProxyUrl, UpstreamUrl};
 
 /// The file as written. Every key has the flag of the same meaning; flags win.
@@ -29,6 +30,8 @@ pub struct File {
     pub labels: BTreeMap<String, String>,
     /// `--tls.…`.
     pub tls: FileTls,
+    /// `--auth.…`.
+    pub auth: FileAuth,
 }
 
 /// A target in the file.

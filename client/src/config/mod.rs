@@ -1,7 +1,9 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`url`] the URLs in it and in flags; [`source`] reads both together.
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown;
+//! [`source`] reads all together.
 
+pub mod auth;
 pub mod file;
 pub mod url;
 
@@ -16,10 +18,12 @@ use adit_common::name::Name;
 use adit_common::net::listen::{self, BindError, ListenAddress, Listener};
 use adit_common::net::tls::{ClientTls, TlsError};
 use adit_common::registration::RegistrationError;
+use adit_common::secret::SecretError;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use http::HeaderValue;
 
+pub use self::auth::Auth;
 pub use self::url::{ProxyUrl, UpstreamUrl};
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
@@ -39,6 +43,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Towards the proxies.
     pub tls: ClientTls,
+    /// What they are shown.
+    pub auth: Auth,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
     /// How long scrapes in flight may take to finish when we stop.
@@ -133,6 +139,14 @@ pub enum SettingsError {
         what: String,
         /// Why not.
         error: TlsError,
+    },
+    /// Of a file that holds a secret.
+    #[error("{what}: {error}")]
+    Secret {
+        /// The key that names the file.
+        what: &'static str,
+        /// Why there is none in it.
+        error: SecretError,
     },
     /// No proxy would take what is offered.
     #[error(transparent)]

@@ -11,6 +11,7 @@ use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
+use super::auth::{Auth, Basic, FileAuth};
 use super::file::{File, FileTarget};
 use super::url::{name_flag, target_flag};
 use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
@@ -74,6 +75,7 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         allow_any_port,
         labels: file.labels,
         tls: flags.tls(file.tls.resolve(directory))?,
+        auth: flags.auth(file.auth.resolve(directory))?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
         source: source(flags),
@@ -139,6 +141,17 @@ impl Flags {
         };
         check_tls("tls", &tls)?;
         Ok(tls)
+    }
+
+    fn auth(&self, file: FileAuth) -> Result<Auth, FlagError> {
+        let basic = Basic::of(
+            self.auth_username.clone().or(file.basic.username),
+            self.auth_password_file.clone().or(file.basic.password_file),
+        );
+        Ok(Auth {
+            token_file: self.auth_token_file.clone().or(file.token_file),
+            basic: basic.map_err(|error| meaning(format!("auth: {error}")))?,
+        })
     }
 }
 
