@@ -133,6 +133,7 @@ fn remember(upstream: &Upstream, before: Option<IpAddr>, now: IpAddr) {
 fn undialled(target: &Target, error: &DialError) -> Report {
     let fault = match error.kind() {
         DialFailure::Dns => Fault::Unresolved,
+        DialFailure::Forbidden => Fault::Forbidden,
         DialFailure::Refused => Fault::Refused,
         DialFailure::TimedOut | DialFailure::Unreachable => Fault::Unreachable,
     };
