@@ -126,7 +126,10 @@ impl FromFile {
                 path: path.to_owned(),
                 secret,
             }),
-            Err(error) => Err(SettingsError::Secret { what, error }),
+            Err(error) => Err(SettingsError::Secret {
+                what: what.to_owned(),
+                error,
+            }),
         }
     }
 
