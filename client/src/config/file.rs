@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::TargetConfig;
 use super::auth::FileAuth;
+use super::http_proxy::FileHttpProxy;
 use super::url::{ProxyUrl, UpstreamUrl};
 
 /// The file as written. Every key has the flag of the same meaning; flags win.
@@ -32,6 +33,8 @@ pub struct File {
     pub tls: FileTls,
     /// `--auth.…`.
     pub auth: FileAuth,
+    /// `--http-proxy`, with more to say of it.
+    pub http_proxy: FileHttpProxy,
 }
 
 /// A target in the file.

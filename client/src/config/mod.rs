@@ -1,10 +1,11 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown;
-//! [`source`] reads all together.
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown,
+//! [`http_proxy`] what may stand before them; [`source`] reads all together.
 
 pub mod auth;
 pub mod file;
+pub mod http_proxy;
 pub mod url;
 
 pub(crate) mod source;
@@ -24,6 +25,7 @@ use adit_common::tunnel::watchdog::Liveness;
 use http::HeaderValue;
 
 pub use self::auth::Auth;
+pub use self::http_proxy::{HttpProxy, HttpProxyChoice, HttpProxyUrl};
 pub use self::url::{ProxyUrl, UpstreamUrl};
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
@@ -45,6 +47,8 @@ pub struct Config {
     pub tls: ClientTls,
     /// What they are shown.
     pub auth: Auth,
+    /// On the way to them.
+    pub http_proxy: HttpProxy,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
     /// How long scrapes in flight may take to finish when we stop.
@@ -147,6 +151,14 @@ pub enum SettingsError {
         what: &'static str,
         /// Why there is none in it.
         error: SecretError,
+    },
+    /// The HTTP proxy that the environment asks for.
+    #[error("{variable}: {reason}; --http-proxy=URL names another, --http-proxy=none goes without")]
+    Environment {
+        /// The variable that names it.
+        variable: &'static str,
+        /// Why it cannot be used.
+        reason: &'static str,
     },
     /// No proxy would take what is offered.
     #[error(transparent)]
