@@ -144,8 +144,9 @@ impl std::str::FromStr for Digest {
     }
 }
 
+/// Warns when others on this machine may read a file with a secret in it.
 #[cfg(unix)]
-fn warn_if_open(path: &Path, file: &std::fs::File) {
+pub(crate) fn warn_if_open(path: &Path, file: &std::fs::File) {
     use std::os::unix::fs::PermissionsExt;
     /// Read, for everybody.
     const OTHERS: u32 = 0o004;
@@ -158,7 +159,7 @@ fn warn_if_open(path: &Path, file: &std::fs::File) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_open(_: &Path, _: &std::fs::File) {}
+pub(crate) fn warn_if_open(_: &Path, _: &std::fs::File) {}
 
 #[cfg(test)]
 mod tests {
