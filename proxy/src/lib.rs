@@ -102,7 +102,7 @@ impl Proxy {
     fn new(config: Config, stop: Stop) -> Result<Self, RunError> {
         let metrics = Metrics::new()?;
         scrape::prepare(&metrics);
-        let limits = Limits::default();
+        let limits = config.settings.limits;
         let waiting = Waiting::new(
             limits.waiting,
             limits.waiting_per_name,
