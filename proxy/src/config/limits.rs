@@ -51,7 +51,7 @@ macro_rules! limits {
         /// As written.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct FileLimits {
+        pub(crate) struct FileLimits {
             $($key: Option<$kind>,)*
         }
 
@@ -146,7 +146,7 @@ fn bounded<K: Kind>(
 }
 
 /// How a limit is written.
-trait Kind {
+pub(crate) trait Kind {
     /// What it is then.
     type Held: Copy + PartialOrd;
     fn held(self) -> Self::Held;
@@ -155,7 +155,7 @@ trait Kind {
 
 /// `4096`
 #[derive(Debug, Deserialize)]
-struct Count(usize);
+pub(crate) struct Count(usize);
 
 impl Kind for Count {
     type Held = usize;
@@ -172,7 +172,7 @@ impl Kind for Count {
 /// `10s`
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Time(Duration);
+pub(crate) struct Time(Duration);
 
 impl TryFrom<String> for Time {
     type Error = String;
@@ -199,7 +199,7 @@ impl Kind for Time {
 /// `64KiB`, or bytes.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Size(usize);
+pub(crate) struct Size(usize);
 
 const UNITS: [(&str, usize); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 

@@ -93,7 +93,9 @@ async fn open(
     };
     let permit = Arc::clone(session.connects())
         .try_acquire_owned()
-        .map_err(|_| Refusal::ClientBusy(target.name.clone(), proxy.limits.connects_per_client))?;
+        .map_err(|_| {
+            Refusal::ConnectsBusy(target.name.clone(), proxy.limits.connects_per_client)
+        })?;
     let lost = |why: String| Refusal::CarrierLost(target.clone(), why);
     let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
     let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
