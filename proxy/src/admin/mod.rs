@@ -4,11 +4,14 @@
 //! * `GET /-/healthy` — 200 while the process runs.
 //! * `GET /-/ready` — 200, and 503 once we drain.
 //! * `POST /-/reload` — reads the configuration again; 500 and why when it cannot be used.
+//! * `GET /sd/targets?style=proxy|path` — every target that is offered, with its labels, as service
+//!   discovery (`http_sd_configs`).
 //! * `GET /clients` — every name that is here, as service discovery (`http_sd_configs`); PushProx'
 //!   path and shape.
 
 mod discovery;
 mod health;
+mod targets;
 
 use std::sync::Arc;
 
@@ -75,6 +78,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(reload).put(reload))
         .route("/clients", get(discovery::clients))
+        .route("/sd/targets", get(targets::targets))
         .with_state(proxy)
 }
 

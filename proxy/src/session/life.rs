@@ -90,6 +90,7 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
         Ok(Ok((registrations, registration))) => {
             let session = Session::new(
                 instance,
+                registration,
                 Some(sender.clone()),
                 &proxy.limits,
                 ending.clone(),
@@ -100,7 +101,6 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
                 admitted,
                 &session,
                 registrations,
-                registration,
                 &mut driver,
                 &tasks,
             )
@@ -133,11 +133,11 @@ async fn registered(
     mut admitted: Admitted,
     session: &Arc<Session>,
     mut registrations: Registrations,
-    first: Registration,
     driver: &mut Option<Driver>,
     tasks: &Tasks,
 ) {
-    if !claim(proxy, &mut admitted, session, &first) {
+    let first = session.offer();
+    if !claim(proxy, &mut admitted, session, &first.names) {
         return refused(proxy, session.ending());
     }
     if let Some(sender) = session.sender() {
@@ -154,7 +154,7 @@ async fn registered(
     let ending = session.ending();
     let draining = proxy.stop.draining();
     let mut moving = false;
-    let mut names = first.names;
+    drop(first);
     loop {
         tokio::select! {
             () = drive(driver) => {
@@ -171,7 +171,7 @@ async fn registered(
                 }
             }
             () = admitted.changes.changed() => {
-                if let Err(denied) = admitted.may_take(proxy, &names) {
+                if let Err(denied) = admitted.may_take(proxy, &session.offer().names) {
                     session.dismiss(Farewell::Denied, denied);
                     break;
                 }
@@ -182,11 +182,12 @@ async fn registered(
             }
             next = registrations.next() => match next {
                 Ok(changed) => {
-                    if !claim(proxy, &mut admitted, session, &changed) {
+                    let names = list(&changed);
+                    session.offers(changed);
+                    if !claim(proxy, &mut admitted, session, &session.offer().names) {
                         break;
                     }
-                    tracing::info!(names = %list(&changed), "registration changed");
-                    names = changed.names;
+                    tracing::info!(%names, "registration changed");
                 }
                 Err(end) => {
                     note(ending, end);
@@ -218,14 +219,14 @@ fn claim(
     proxy: &Arc<Proxy>,
     admitted: &mut Admitted,
     session: &Arc<Session>,
-    registration: &Registration,
+    names: &[Name],
 ) -> bool {
-    if let Err(denied) = admitted.may_take(proxy, &registration.names) {
+    if let Err(denied) = admitted.may_take(proxy, names) {
         session.dismiss(Farewell::Denied, denied);
         return false;
     }
     let rules = proxy.rules.current();
-    match proxy.registry.claim(session, &registration.names, &rules) {
+    match proxy.registry.claim(session, names, &rules) {
         Ok(evicted) => {
             for old in evicted {
                 let by = session.instance().id;
