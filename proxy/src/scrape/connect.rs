@@ -148,7 +148,14 @@ async fn carry(
     proxy.metrics.connects_open.dec();
     match result {
         Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
-        Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+        Err(error) => {
+            // While we drain there is less time, which is no limit of anybody's.
+            let drains = proxy.stop.draining().is_cancelled();
+            if error.kind() == io::ErrorKind::TimedOut && !drains {
+                proxy.metrics.limit("connect_idle_time");
+            }
+            tracing::debug!(err = %error, "CONNECT broke off");
+        }
     }
 }
 
