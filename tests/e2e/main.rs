@@ -38,6 +38,8 @@ mod reloading;
 mod pushprox;
 
 mod client_life;
+mod identity;
+mod http_proxy;
 mod client_reload;
 
 mod leaks;
