@@ -158,7 +158,10 @@ impl FromFile {
                 path: path.to_owned(),
                 secret,
             }),
-            Err(error) => Err(SettingsError::Secret { what, error }),
+            Err(error) => Err(SettingsError::Secret {
+                what: what.to_owned(),
+                error,
+            }),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod tunnel;
 pub mod net;
 
 pub mod config_file;
+pub mod web_config;
 
 pub mod backoff;
 pub mod shutdown;

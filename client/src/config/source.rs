@@ -118,7 +118,10 @@ impl Flags {
         directory: &Path,
     ) -> Result<Vec<TargetConfig>, FlagError> {
         let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
-            true => file.into_iter().map(|t| t.resolve(directory)).collect(),
+            true => file
+                .into_iter()
+                .map(|t| t.resolve(directory).map_err(meaning))
+                .collect::<Result<_, _>>()?,
             false => each("--target", &self.target, target_flag)?
                 .into_iter()
                 .map(TargetConfig::from)
@@ -167,13 +170,7 @@ impl Flags {
 
 impl From<(Target, Option<UpstreamUrl>)> for TargetConfig {
     fn from((target, url): (Target, Option<UpstreamUrl>)) -> Self {
-        Self {
-            target,
-            url,
-            host: None,
-            labels: Default::default(),
-            tls: ClientTls::default(),
-        }
+        Self::new(target, url)
     }
 }
 

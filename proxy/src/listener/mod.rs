@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use self::patience::{Patient, Place};
 use crate::Proxy;
+use crate::auth::Visitor;
 use crate::clock::Clock;
 use crate::config::{Bound, Roles};
 
@@ -87,10 +88,11 @@ async fn next(listener: &Listener) -> (Socket, Peer) {
 async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer, place: Place) {
     let clock = Clock::start(&proxy.limits);
     let io = TokioIo::new(Patient::new(socket, clock.clone(), place));
+    let visitor = Visitor::new(peer, None);
     let service = service_fn(|request| {
         let proxy = Arc::clone(&proxy);
-        let clock = clock.clone();
-        async move { dispatch::dispatch(proxy, roles, peer, clock, request).await }
+        let (visitor, clock) = (visitor.clone(), clock.clone());
+        async move { dispatch::dispatch(proxy, roles, visitor, clock, request).await }
     });
     let mut http = http1::Builder::new();
     let connection = http
