@@ -41,6 +41,7 @@ mod pushprox;
 mod client_life;
 mod identity;
 mod http_proxy;
+mod check;
 mod client_reload;
 
 mod leaks;
