@@ -40,6 +40,9 @@ mod reloading;
 mod pushprox;
 
 mod client_life;
+mod identity;
+mod http_proxy;
+mod check;
 mod client_reload;
 
 mod leaks;
