@@ -206,14 +206,15 @@ async fn a_body_that_nobody_reads_gives_its_turn_back_after_the_deadline() {
     let report = Report::read_from(refused.headers()).unwrap();
     assert_eq!(report.fault, Fault::Busy, "{}", report.reason);
     let tunnel = tokio::sync::Mutex::new(tunnel);
-    eventually(PATIENCE, "the turn is given back", async || {
+    let body = eventually(PATIENCE, "the turn is given back", async || {
         let answer = tunnel.lock().await.send(request("/metrics")).await.unwrap();
         match Report::read_from(answer.headers()) {
-            None => Ok(assert_eq!(text(answer).await, metric("m"))),
+            None => Ok(text(answer).await),
             Some(report) => Err(report.reason),
         }
     })
     .await;
+    assert_eq!(body, metric("m"));
     target
         .until("the flood is cut", |journal| {
             journal.connections.iter().any(|c| c.aborted)

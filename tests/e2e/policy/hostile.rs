@@ -176,6 +176,7 @@ async fn our_own_pages_are_not_in_the_tunnel() {
 
 /// A length with a stream that has no bytes would leave the target waiting for them: it would take
 /// the beginning of the next request for a body, and what is in one of its fields for a request.
+/// h2 resets the worst of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_smuggled_behind_another() {
     let mut scene = Scene::start().await;
@@ -184,6 +185,7 @@ async fn no_request_is_smuggled_behind_another() {
             &[("content-length", "42")][..],
             &[("content-length", "0")],
             &[("content-length", "42"), ("content-length", "0")],
+            &[("content-length", "0"), ("content-length", "42")],
             &[("content-length", "42, 42")],
             &[("content-length", "+42")],
             &[("transfer-encoding", "chunked")],
@@ -212,7 +214,7 @@ async fn no_request_is_smuggled_behind_another() {
     let seconds = requests
         .iter()
         .filter(|request| request.line() == "GET /second HTTP/1.1");
-    assert_eq!(seconds.count(), 20);
+    assert_eq!(seconds.count(), 22);
     for request in &requests {
         assert!(
             ["/first", "/second"].contains(&request.path()),
