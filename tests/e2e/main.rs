@@ -25,6 +25,7 @@ mod requests;
 mod upstreams;
 
 mod refusals;
+mod policy;
 mod bad_requests;
 mod bad_tunnels;
 
