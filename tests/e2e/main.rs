@@ -44,4 +44,6 @@ mod leaks;
 mod kills;
 mod herd;
 
+mod fronts;
+
 mod documents;

@@ -60,6 +60,18 @@ impl Authority {
         self.folder.path()
     }
 
+    /// A certificate for these names, and its key, in PEM.
+    ///
+    /// # Panics
+    /// When a name is none.
+    pub fn pem(&self, names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+
     /// A server with a certificate for these names, which speaks HTTP/1.1.
     ///
     /// # Panics
