@@ -7,6 +7,7 @@ mod federation;
 mod https;
 mod connect;
 mod discovery;
+mod access;
 mod addresses;
 
 mod truncation;

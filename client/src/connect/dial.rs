@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::upgrade::{Unopened, upgrade};
 use crate::Client;
 use crate::config::ProxyUrl;
+use crate::identity::Identity;
 
 /// For addresses, TLS and upgrade together: what a mobile link takes on a bad day.
 const DIAL_TIME: Duration = Duration::from_secs(20);
@@ -25,10 +26,13 @@ pub(super) struct Opened {
     pub(super) ending: Ending,
 }
 
-/// Dials, shakes hands, upgrades. Dropping the future closes everything.
-pub(super) async fn open(client: &Client, proxy: &ProxyUrl) -> Result<Opened, Unopened> {
+/// Dials, shakes hands, upgrades as `identity`. Dropping the future closes everything.
+pub(super) async fn open(
+    client: &Client,
+    proxy: &ProxyUrl,
+    identity: &Identity,
+) -> Result<Opened, Unopened> {
     let deadline = Instant::now() + DIAL_TIME;
-    let settings = client.settings();
     let name = proxy.address.name.as_str();
     let (tcp, address) = dial(name, proxy.address.port, None, deadline)
         .await
@@ -36,11 +40,11 @@ pub(super) async fn open(client: &Client, proxy: &ProxyUrl) -> Result<Opened, Un
     tracing::debug!(%address, "connected");
     let upgrading = async {
         if !proxy.tls {
-            return upgrade(client, proxy, tcp).await;
+            return upgrade(client, proxy, identity, tcp).await;
         }
-        let connector = settings.tls.connector().await.map_err(Unopened::failed)?;
+        let connector = identity.tls.connector().await.map_err(Unopened::failed)?;
         let tls = connector.connect(name, tcp, deadline).await;
-        upgrade(client, proxy, tls.map_err(Unopened::failed)?).await
+        upgrade(client, proxy, identity, tls.map_err(Unopened::failed)?).await
     };
     let Ok(upgraded) = timeout_at(deadline, upgrading).await else {
         let words = format!("no answer to the upgrade within {DIAL_TIME:?}");

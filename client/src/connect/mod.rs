@@ -6,6 +6,8 @@
 //! 3. [`dial`] opens a connection, with TLS where the URL says so, and [`upgrade`] asks for the
 //!    WebSocket in it.
 //! 4. [`tunnel`] runs a session in it, for as long as both ends want.
+//!
+//! What stands in the way of a tunnel is remembered by [`trouble`], for whoever asks.
 
 mod keeper;
 
@@ -13,6 +15,8 @@ mod dial;
 mod upgrade;
 
 mod tunnel;
+
+mod trouble;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::keeper::Keeper;
+pub(crate) use self::trouble::Troubles;
 use crate::Client;
 use crate::config::ProxyUrl;
 
@@ -110,6 +115,7 @@ impl Keepers {
         if table.kept.get(proxy).is_some_and(|k| k.number == number) {
             table.kept.remove(proxy);
             client.metrics.forget(&proxy.to_string());
+            client.troubles.clear(&proxy.to_string());
         }
     }
 

@@ -1,12 +1,14 @@
 //! The upgrade: asking for the WebSocket, and telling a proxy's answer from any other.
 
+use std::time::Duration;
+
 use adit_common::fault::one_line;
 use adit_common::headers::INSTANCE;
 use adit_common::tunnel::SUBPROTOCOL;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Empty, Limited};
@@ -15,14 +17,18 @@ use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Client;
 use crate::config::ProxyUrl;
+use crate::identity::Identity;
 
 /// What is read of an answer that is no upgrade.
 const MAX_REFUSAL: usize = 4096;
+/// How long: its head has said the most.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 /// Why there is no tunnel.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +41,14 @@ pub(super) enum Unopened {
         /// The first line of the answer.
         reason: String,
     },
+    /// It has too many already, and may have said when to come back.
+    #[error("the proxy answered 429 Too Many Requests: {reason}")]
+    Busy {
+        /// `Retry-After`.
+        after: Option<Duration>,
+        /// The first line of the answer.
+        reason: String,
+    },
     /// Anything else, which may be over soon.
     #[error("{0}")]
     Failed(String),
@@ -44,6 +58,15 @@ impl Unopened {
     pub(super) fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
+
+    /// A word for metrics.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Busy { .. } => "busy",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 /// Asks for the WebSocket (RFC 6455 §4.1). By hyper and not by tungstenite's own handshake: the
@@ -51,6 +74,7 @@ impl Unopened {
 pub(super) async fn upgrade<S>(
     client: &Client,
     proxy: &ProxyUrl,
+    identity: &Identity,
     socket: S,
 ) -> Result<Upgraded, Unopened>
 where
@@ -63,7 +87,8 @@ where
         .await
         .map_err(Unopened::failed)?;
     let key = generate_key();
-    let request = upgrade_request(client, proxy, &key);
+    let mut request = upgrade_request(client, proxy, &key);
+    identity.show(request.headers_mut());
     let asking = async move {
         let response = sender.send_request(request).await;
         let mut response = response.map_err(Unopened::failed)?;
@@ -117,18 +142,36 @@ fn upgrade_request(client: &Client, proxy: &ProxyUrl, key: &str) -> Request<Empt
 /// What the proxy, or a front proxy, answered instead of 101: its status and first line.
 async fn refusal(response: Response<Incoming>) -> Unopened {
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_REFUSAL)
-        .collect()
-        .await;
-    let body = body.map(Collected::to_bytes).unwrap_or_default();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    let reason = one_line(text.lines().next().unwrap_or_default());
+    let after = retry_after(response.headers());
+    let is_text = has_text(response.headers());
+    let body = Limited::new(response.into_body(), MAX_REFUSAL).collect();
+    let body = timeout(REFUSAL_TIME, body).await;
+    let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
+    let text = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+    let line = one_line(text.lines().next().unwrap_or_default());
+    let reason = match is_text && !line.is_empty() {
+        true => line,
+        false => "it says no more".to_owned(),
+    };
     match status {
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Unopened::Denied { status, reason },
+        StatusCode::TOO_MANY_REQUESTS => Unopened::Busy { after, reason },
         _ => Unopened::Failed(format!("the proxy answered {status}: {reason}")),
     }
+}
+
+/// A front proxy's page begins with its document type, which says nothing.
+fn has_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/plain"))
+}
+
+/// Seconds; a date is what no proxy of ours sends.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
+    seconds.ok().map(Duration::from_secs)
 }
 
 fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), Unopened> {

@@ -152,6 +152,7 @@ fn of_fault(fault: Fault) -> (StatusCode, &'static str) {
         Fault::BrokeOff => (S::BAD_GATEWAY, "http_response_incomplete"),
         Fault::Malformed => (S::BAD_GATEWAY, "http_protocol_error"),
         Fault::TooLarge => (S::BAD_GATEWAY, "http_response_header_section_size"),
+        Fault::Oversized => (S::BAD_GATEWAY, "http_response_body_size"),
         Fault::Deadline => (S::GATEWAY_TIMEOUT, "http_response_timeout"),
         Fault::Draining => (S::SERVICE_UNAVAILABLE, "destination_unavailable"),
     }
@@ -218,6 +219,7 @@ mod tests {
             (report(Fault::BrokeOff), 502, "pi:9100"),
             (report(Fault::Malformed), 502, "pi:9100"),
             (report(Fault::TooLarge), 502, "pi:9100"),
+            (report(Fault::Oversized), 502, "pi:9100"),
             (report(Fault::Deadline), 504, "pi:9100"),
             (report(Fault::Draining), 503, "pi:9100"),
         ] {
