@@ -4,11 +4,12 @@
 //!    task of its own, so that one slow peer stalls nobody.
 //! 2. [`patience`] sits below HTTP and says how long each phase of a connection may take.
 //! 3. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
-//!    holds it against the roles of the address. [`answer`] is what comes back, of one type.
+//!    holds it against the roles of the address; [`misdirected`] is what only looks like the latter. [`answer`] is what comes back, of one type.
 
 mod patience;
 
 mod dispatch;
+mod misdirected;
 
 mod answer;
 
