@@ -28,17 +28,17 @@ pub(super) fn command(plan: &Plan<'_>) -> Command {
 }
 
 pub(super) fn write(plan: &Plan<'_>) {
-    let (address, prefix) = (plan.address, plan.setup.prefix);
+    let (address, prefix) = (plan.setup.address, plan.setup.prefix);
     let example = Example::read("apache/adit.conf")
         .with("<VirtualHost *:443>", &format!("<VirtualHost {address}>"))
         .with("adit.example", "localhost")
         .with("/etc/ssl/adit/cert.pem", &plan.file("cert.pem"))
         .with("/etc/ssl/adit/key.pem", &plan.file("key.pem"))
-        .with("127.0.0.1:8080", &plan.setup.backend.to_string())
+        .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("/adit/", &format!("{prefix}/"))
         .with("/etc/apache2/adit-", &plan.file(""))
         .with("AuthName adit", &format!("AuthName {}", plan.realm));
-    let example = match plan.idle_seconds() {
+    let example = match plan.setup.idle_seconds() {
         Some(idle) => example.with("Timeout 60", &format!("Timeout {idle}")),
         None => example,
     };

@@ -17,7 +17,7 @@ pub(super) fn command(plan: &Plan<'_>) -> Command {
 }
 
 pub(super) fn write(plan: &Plan<'_>) {
-    let (port, admin) = (plan.address.port(), plan.admin);
+    let (port, admin) = (plan.setup.address.port(), plan.setup.admin);
     let prefix = plan.setup.prefix;
     let example = Example::read("caddy/Caddyfile")
         // Loopback only, by the one option that has no place of its own in the example.
@@ -30,7 +30,7 @@ pub(super) fn write(plan: &Plan<'_>) {
             &format!("https://localhost:{port} {{"),
         )
         .with("https:// {", &format!("https://:{port} {{"))
-        .with("127.0.0.1:8080", &plan.setup.backend.to_string())
+        .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("handle /adit/tunnel", &format!("handle {prefix}/tunnel"))
         .with("handle /adit/*", &format!("handle {prefix}/*"))
         .with("/etc/ssl/adit/cert.pem", &plan.file("cert.pem"))

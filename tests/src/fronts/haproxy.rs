@@ -17,18 +17,18 @@ pub(super) fn write(plan: &Plan<'_>) {
     let bind = |address| format!("bind {address} ssl");
     let prefix = plan.setup.prefix;
     let example = Example::read("haproxy/haproxy.cfg")
-        .with("bind :::443 v4v6 ssl", &bind(plan.address))
-        .with("bind :::8443 v4v6 ssl", &bind(plan.proxy_address))
+        .with("bind :::443 v4v6 ssl", &bind(plan.setup.address))
+        .with("bind :::8443 v4v6 ssl", &bind(plan.setup.proxy_address))
         // What this machine's limit of open files has room for.
         .with("maxconn 20000", "maxconn 200")
-        .with("127.0.0.1:8080", &plan.setup.backend.to_string())
+        .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("path /adit/tunnel", &format!("path {prefix}/tunnel"))
         .with("path_beg /adit/", &format!("path_beg {prefix}/"))
         .with("/etc/haproxy/adit.pem", &plan.file("both.pem"))
         .with("CLIENT-HASH", &CLIENT.hash())
         .with("SCRAPER-HASH", &SCRAPER.hash())
         .with("auth realm adit ", &format!("auth realm {} ", plan.realm));
-    let example = match plan.idle_seconds() {
+    let example = match plan.setup.idle_seconds() {
         Some(idle) => {
             ["client", "server", "tunnel"]
                 .into_iter()
@@ -46,13 +46,13 @@ pub(super) fn write_tcp(plan: &Plan<'_>) {
     let example = Example::read("haproxy/haproxy-tcp.cfg")
         .with(
             "bind :::8443 v4v6 ssl",
-            &format!("bind {} ssl", plan.address),
+            &format!("bind {} ssl", plan.setup.address),
         )
         // What this machine's limit of open files has room for.
         .with("maxconn 20000", "maxconn 200")
-        .with("127.0.0.1:8080", &plan.setup.backend.to_string())
+        .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("/etc/haproxy/adit.pem", &plan.file("both.pem"));
-    let example = match plan.idle_seconds() {
+    let example = match plan.setup.idle_seconds() {
         Some(idle) => ["client", "server"]
             .into_iter()
             .fold(example, |example, timeout| {

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -71,28 +72,29 @@ pub struct User {
     pub password: &'static str,
 }
 
-/// What a test wants other than the example has it.
-#[derive(Debug, Clone, Copy)]
+/// Where a front will be, and what a test wants other than the example has it. Who stands behind it
+/// may want to know before it runs.
+#[derive(Debug, Clone)]
 pub struct Setup {
-    /// Where the front finds us.
-    pub backend: SocketAddr,
-    /// The path below which we are; empty when all of the front is ours.
-    pub prefix: &'static str,
-    /// How long a tunnel may be silent.
-    pub idle: Option<Duration>,
+    /// Where it serves tunnels, pages and path-style scrapes, or everything.
+    pub address: SocketAddr,
+    /// Where it is a `proxy_url`; of HAProxy's alone is that elsewhere.
+    pub proxy_address: SocketAddr,
+    /// Where Caddy is told to reload.
+    admin: u16,
+    prefix: &'static str,
+    idle: Option<Duration>,
 }
 
 /// One that runs. Dropping it ends it and all it started.
 #[derive(Debug)]
 pub struct Front {
-    /// Where it serves tunnels, pages and path-style scrapes, or everything.
-    pub address: SocketAddr,
-    /// Where it is a `proxy_url`, when that is elsewhere.
-    pub proxy_address: SocketAddr,
+    /// As it was meant.
+    pub setup: Setup,
     kind: Kind,
-    setup: Setup,
-    admin: u16,
-    generation: u32,
+    /// Where it finds us.
+    backend: SocketAddr,
+    generation: AtomicU32,
     authority: Authority,
     program: Program,
     folder: TempDir,
@@ -115,11 +117,21 @@ impl User {
 }
 
 impl Setup {
-    /// As the example has it.
-    pub fn before(backend: SocketAddr) -> Self {
+    /// As the example has it, on free ports of 127.0.0.1.
+    pub fn of(kind: Kind) -> Self {
+        let free = || SocketAddr::from(([127, 0, 0, 1], ports::unused()));
+        let address = free();
         Self {
-            backend,
-            prefix: PREFIX,
+            address,
+            proxy_address: match kind {
+                Kind::Haproxy => free(),
+                _ => address,
+            },
+            admin: ports::unused(),
+            prefix: match kind {
+                Kind::NginxStream | Kind::HaproxyTcp => "",
+                _ => PREFIX,
+            },
             idle: None,
         }
     }
@@ -136,14 +148,32 @@ impl Setup {
     pub fn without_prefix(self) -> Self {
         Self { prefix: "", ..self }
     }
+
+    /// Where clients and scrapers find us.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}{}", self.address.port(), self.prefix)
+    }
+
+    /// `--web.route-prefix` and `--web.external-url`, as we are told them.
+    pub fn flags(&self) -> [String; 2] {
+        [
+            format!("--web.route-prefix={}/", self.prefix),
+            format!("--web.external-url={}", self.url()),
+        ]
+    }
+
+    /// In whole seconds, as every front reads it.
+    fn idle_seconds(&self) -> Option<u64> {
+        self.idle.map(|idle| idle.as_secs())
+    }
 }
 
 impl Front {
-    /// Runs when it returns.
+    /// Before `backend`; runs when it returns.
     ///
     /// # Panics
     /// When it is not installed or does not start.
-    pub async fn start(kind: Kind, setup: Setup) -> Self {
+    pub async fn start(kind: Kind, setup: Setup, backend: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         // Some give up root before they read passwords.
         let all = Permissions::from_mode(0o755);
@@ -159,28 +189,19 @@ impl Front {
         for (file, user) in [("scrapers", SCRAPER), ("clients", CLIENT)] {
             write(file, &format!("{}:{}\n", user.name, user.hash()));
         }
-        let [address, proxy_address] =
-            [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::unused())));
         let plan = Plan {
             folder: folder.path(),
-            address,
-            proxy_address,
-            admin: ports::unused(),
-            setup,
+            backend,
+            setup: &setup,
             realm: realm(0),
         };
-        write_all(kind, &plan);
-        let program = contained(&kind.command(&plan));
+        plan.write(kind);
+        let program = contained(&plan.command(kind));
         let front = Self {
-            address,
-            proxy_address: match kind {
-                Kind::Haproxy => proxy_address,
-                _ => address,
-            },
-            admin: plan.admin,
-            kind,
             setup,
-            generation: 0,
+            kind,
+            backend,
+            generation: AtomicU32::new(0),
             authority,
             program,
             folder,
@@ -189,40 +210,23 @@ impl Front {
         front
     }
 
-    /// Where clients and scrapers find us.
-    pub fn url(&self) -> String {
-        format!(
-            "https://localhost:{}{}",
-            self.address.port(),
-            self.setup.prefix
-        )
-    }
-
-    /// The CA of its certificate, as a file.
-    pub fn ca_file(&self) -> String {
-        self.authority.ca_file().display().to_string()
-    }
-
-    /// A folder that lives as long.
-    pub fn folder(&self) -> &Path {
-        self.authority.folder()
+    /// Whose certificate it has.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Reads its configuration again, as an operator makes it; returns when the new one serves.
     ///
     /// # Panics
     /// When it does not.
-    pub async fn reload(&mut self) {
-        self.generation += 1;
+    pub async fn reload(&self) {
         let plan = Plan {
             folder: self.folder.path(),
-            address: self.address,
-            proxy_address: self.proxy_address,
-            admin: self.admin,
-            setup: self.setup,
-            realm: realm(self.generation),
+            backend: self.backend,
+            setup: &self.setup,
+            realm: realm(self.generation.fetch_add(1, Ordering::Relaxed) + 1),
         };
-        write_all(self.kind, &plan);
+        plan.write(self.kind);
         match self.kind {
             Kind::Nginx | Kind::NginxStream => self.signal("HUP"),
             Kind::Haproxy | Kind::HaproxyTcp => self.signal("USR2"),
@@ -234,12 +238,12 @@ impl Front {
 
     /// A connection to it.
     pub async fn connect(&self) -> Connection<TlsStream<TcpStream>> {
-        self.connect_to(self.address).await
+        self.connect_to(self.setup.address).await
     }
 
     /// A connection to where it is a `proxy_url`.
     pub async fn connect_to_proxy(&self) -> Connection<TlsStream<TcpStream>> {
-        self.connect_to(self.proxy_address).await
+        self.connect_to(self.setup.proxy_address).await
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Connection<TlsStream<TcpStream>> {
@@ -252,7 +256,7 @@ impl Front {
         let mut request = format!(
             "GET {}{path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nAuthorization: {}\r\n",
             self.setup.prefix,
-            self.address.port(),
+            self.setup.address.port(),
             SCRAPER.basic(),
         );
         for field in fields {
@@ -265,10 +269,10 @@ impl Front {
 
     /// Waits until it listens, and asks by the realm of its generation.
     async fn is_current(&self) {
-        let realm = realm(self.generation);
+        let realm = realm(self.generation.load(Ordering::Relaxed));
         let what = format!("{:?} asks in the name of {realm}", self.kind);
         eventually(PATIENCE, &what, async || {
-            let stream = TcpStream::connect(self.address).await;
+            let stream = TcpStream::connect(self.setup.address).await;
             let stream = stream.map_err(|error| error.to_string())?;
             if matches!(self.kind, Kind::NginxStream | Kind::HaproxyTcp) {
                 return Ok(());
@@ -278,7 +282,7 @@ impl Front {
             let request = format!(
                 "GET {}/-/ready HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n",
                 self.setup.prefix,
-                self.address.port(),
+                self.setup.address.port(),
             );
             let answer = connection.exchange(request).await;
             let asks = answer.head.field("www-authenticate").unwrap_or_default();
@@ -306,11 +310,8 @@ impl Front {
 #[derive(Debug)]
 struct Plan<'a> {
     folder: &'a Path,
-    address: SocketAddr,
-    proxy_address: SocketAddr,
-    /// Where Caddy is told to reload.
-    admin: u16,
-    setup: Setup,
+    backend: SocketAddr,
+    setup: &'a Setup,
     /// In whose name it asks for passwords: another for each generation.
     realm: String,
 }
@@ -320,31 +321,24 @@ impl Plan<'_> {
         self.folder.join(name).display().to_string()
     }
 
-    /// In whole seconds, as every front reads it.
-    fn idle_seconds(&self) -> Option<u64> {
-        self.setup.idle.map(|idle| idle.as_secs())
-    }
-}
-
-impl Kind {
-    fn command(self, plan: &Plan<'_>) -> Command {
-        match self {
-            Self::Nginx | Self::NginxStream => nginx::command(plan),
-            Self::Caddy => caddy::command(plan),
-            Self::Haproxy | Self::HaproxyTcp => haproxy::command(plan),
-            Self::Apache => apache::command(plan),
+    fn write(&self, kind: Kind) {
+        match kind {
+            Kind::Nginx => nginx::write(self),
+            Kind::NginxStream => nginx::write_stream(self),
+            Kind::Caddy => caddy::write(self),
+            Kind::Haproxy => haproxy::write(self),
+            Kind::HaproxyTcp => haproxy::write_tcp(self),
+            Kind::Apache => apache::write(self),
         }
     }
-}
 
-fn write_all(kind: Kind, plan: &Plan<'_>) {
-    match kind {
-        Kind::Nginx => nginx::write(plan),
-        Kind::NginxStream => nginx::write_stream(plan),
-        Kind::Caddy => caddy::write(plan),
-        Kind::Haproxy => haproxy::write(plan),
-        Kind::HaproxyTcp => haproxy::write_tcp(plan),
-        Kind::Apache => apache::write(plan),
+    fn command(&self, kind: Kind) -> Command {
+        match kind {
+            Kind::Nginx | Kind::NginxStream => nginx::command(self),
+            Kind::Caddy => caddy::command(self),
+            Kind::Haproxy | Kind::HaproxyTcp => haproxy::command(self),
+            Kind::Apache => apache::command(self),
+        }
     }
 }
 

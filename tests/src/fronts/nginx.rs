@@ -17,16 +17,16 @@ pub(super) fn command(plan: &Plan<'_>) -> Command {
 }
 
 pub(super) fn write(plan: &Plan<'_>) {
-    let port = plan.address.port();
+    let port = plan.setup.address.port();
     let example = with_certificate(Example::read("nginx/adit.conf"), plan)
         .with("listen 443", &format!("listen 127.0.0.1:{port}"))
         .with("listen [::]:443", &format!("listen [::1]:{port}"))
         .with("adit.example", "localhost")
-        .with("127.0.0.1:8080", &plan.setup.backend.to_string())
+        .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("/adit/", &format!("{}/", plan.setup.prefix))
         .with("/etc/nginx/adit-", &plan.file(""))
         .with("auth_basic adit;", &format!("auth_basic {};", plan.realm));
-    let example = match plan.idle_seconds() {
+    let example = match plan.setup.idle_seconds() {
         Some(idle) => example.with("timeout 60s", &format!("timeout {idle}s")),
         None => example,
     };
@@ -41,12 +41,12 @@ pub(super) fn write(plan: &Plan<'_>) {
 }
 
 pub(super) fn write_stream(plan: &Plan<'_>) {
-    let port = plan.address.port();
+    let port = plan.setup.address.port();
     let example = with_certificate(Example::read("nginx/adit-stream.conf"), plan)
         .with("listen 8443", &format!("listen 127.0.0.1:{port}"))
         .with("listen [::]:8443", &format!("listen [::1]:{port}"))
-        .with("127.0.0.1:8081", &plan.setup.backend.to_string());
-    let example = match plan.idle_seconds() {
+        .with("127.0.0.1:8081", &plan.backend.to_string());
+    let example = match plan.setup.idle_seconds() {
         Some(idle) => example.with("proxy_timeout 6m", &format!("proxy_timeout {idle}s")),
         None => example,
     };
