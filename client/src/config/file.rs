@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::auth::FileAuth;
 use super::credentials::{FileAuthorization, FileBasicAuth};
+use super::http_proxy::FileHttpProxy;
 use super::path::Prefix;
 use super::size::Size;
 use super::url::{ProxyUrl, UpstreamUrl};
@@ -37,6 +38,8 @@ pub struct File {
     pub tls: FileTls,
     /// `--auth.…`.
     pub auth: FileAuth,
+    /// `--http-proxy`, with more to say of it.
+    pub http_proxy: FileHttpProxy,
 }
 
 /// A target in the file.

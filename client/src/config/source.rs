@@ -13,6 +13,7 @@ use clap::Parser;
 
 use super::auth::{Auth, Basic, FileAuth};
 use super::file::{File, FileTarget};
+use super::http_proxy::{FileHttpProxy, HttpProxy};
 use super::url::{name_flag, target_flag};
 use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
 use crate::flags::{FlagError, Flags};
@@ -76,6 +77,7 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         labels: file.labels,
         tls: flags.tls(file.tls.resolve(directory))?,
         auth: flags.auth(file.auth.resolve(directory))?,
+        http_proxy: flags.http_proxy(file.http_proxy, directory)?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
         source: source(flags),
@@ -144,6 +146,14 @@ impl Flags {
         };
         check_tls("tls", &tls)?;
         Ok(tls)
+    }
+
+    fn http_proxy(&self, file: FileHttpProxy, directory: &Path) -> Result<HttpProxy, FlagError> {
+        let flag = each("--http-proxy", self.http_proxy.as_slice(), str::parse)?.pop();
+        let meant = file.resolve(directory, flag);
+        let meant = meant.map_err(|error| meaning(format!("http_proxy: {error}")))?;
+        check_tls("http_proxy: tls", &meant.tls)?;
+        Ok(meant)
     }
 
     fn auth(&self, file: FileAuth) -> Result<Auth, FlagError> {

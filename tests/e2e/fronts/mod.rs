@@ -1,4 +1,9 @@
-//! Behind the front proxies that people have, each set up by the file in `examples/`.
+//! Behind the front proxies that people have, each set up by the file in `examples/`: TLS and
+//! passwords there, a path prefix, our token behind them.
+//!
+//! [`site`] is what stands behind one. [`path_style`] is what every front passes, [`proxy_url`] what
+//! some do, and [`mangled`] what the others make of it; [`silence`] and [`reloads`] are what tunnels
+//! have to outlive.
 
 /// The same test for every front that speaks HTTP: `async fn name(kind: Kind)`.
 macro_rules! behind_each_front {
@@ -30,4 +35,11 @@ macro_rules! behind_each_front {
 }
 use behind_each_front;
 
+mod site;
+
 mod path_style;
+mod proxy_url;
+mod mangled;
+
+mod silence;
+mod reloads;
