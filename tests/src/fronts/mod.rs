@@ -212,6 +212,16 @@ impl Front {
         front
     }
 
+    /// The CA of its certificate, as a file.
+    pub fn ca_file(&self) -> String {
+        self.authority.ca_file().display().to_string()
+    }
+
+    /// A folder that lives as long.
+    pub fn folder(&self) -> &Path {
+        self.authority.folder()
+    }
+
     /// Whose certificate it has.
     pub fn authority(&self) -> &Authority {
         &self.authority
