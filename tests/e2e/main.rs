@@ -50,4 +50,6 @@ mod leaks;
 mod kills;
 mod herd;
 
+mod fronts;
+
 mod documents;

@@ -11,6 +11,7 @@
 //!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
+//! * [`fronts`] are Debian's nginx, Caddy, HAProxy and Apache, set up by our examples.
 //! * [`metrics`] is what a program says of itself, as numbers.
 //! * [`soak`] is a run of hours in which everything goes wrong by chance; no test of it is among the
 //!   others.
@@ -26,6 +27,7 @@ pub mod prometheus;
 pub mod node_exporter;
 pub mod http_proxy;
 pub mod program;
+pub mod fronts;
 
 pub mod target;
 pub mod scraper;
