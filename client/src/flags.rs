@@ -21,6 +21,11 @@ pub struct Flags {
     #[arg(long = "proxy-url", value_name = "URL", help_heading = PROXIES)]
     pub(crate) proxy_url: Vec<String>,
 
+    /// HTTP proxy on the way to them: http(s)://HOST[:PORT], or none.
+    /// [default: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say]
+    #[arg(long = "http-proxy", value_name = "URL", help_heading = PROXIES)]
+    pub(crate) http_proxy: Option<String>,
+
     /// File with the token that lets us in; read again at every dial
     #[arg(long = "auth.token-file", value_name = "FILE", help_heading = PROXIES)]
     pub(crate) auth_token_file: Option<PathBuf>,

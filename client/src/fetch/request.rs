@@ -2,7 +2,7 @@
 
 use adit_common::headers::strip_hop_by_hop;
 use adit_common::target::Scheme;
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, Uri, Version};
 
 use crate::upstream::Upstream;
@@ -17,8 +17,13 @@ pub(super) struct Head {
 
 impl Head {
     /// Origin-form with path and query byte for byte, `Host` first, and nothing of the tunnel's.
-    pub(super) fn new(mut parts: http::request::Parts, upstream: &Upstream) -> Option<Self> {
+    pub(super) fn new(
+        mut parts: http::request::Parts,
+        has_body: bool,
+        upstream: &Upstream,
+    ) -> Option<Self> {
         strip_hop_by_hop(&mut parts.headers);
+        frame(&mut parts.headers, has_body);
         let host = match &upstream.host {
             Some(host) => host.clone(),
             // As the scraper wrote it; an authority that was parsed is always a value.
@@ -28,6 +33,10 @@ impl Head {
         headers.insert(HOST, host);
         parts.headers.remove(HOST);
         headers.extend(parts.headers);
+        if let Some(authorization) = &upstream.authorization {
+            // Also instead of the scraper's: whoever has configured this knows better.
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         let uri = match upstream.prefix.is_empty() {
             true => path_and_query.parse(),
@@ -53,6 +62,17 @@ impl Head {
         *request.headers_mut() = self.headers;
         *request.version_mut() = Version::HTTP_11;
         request
+    }
+}
+
+/// A length is hyper's to say, by what the stream carries. One that came with a stream of no bytes
+/// would make the target take the next request on that connection, which is somebody else's, for a
+/// body; the rest of it would be a request that nobody has checked.
+fn frame(headers: &mut HeaderMap, has_body: bool) {
+    let had = headers.remove(CONTENT_LENGTH).is_some();
+    if had && !has_body {
+        // Some want to be told (RFC 9110 §8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
 }
 
