@@ -255,6 +255,8 @@ pub(crate) struct Limits {
     pub(crate) waiting: usize,
     /// The same for one name.
     pub(crate) waiting_per_name: usize,
+    /// For a TLS handshake: what a mobile link takes on a bad day.
+    pub(crate) handshake_time: Duration,
     /// From the first byte of a request's head to its last, and for the first byte of a
     /// connection. A scrape's own deadline starts behind it.
     pub(crate) head_time: Duration,
@@ -280,6 +282,7 @@ impl Default for Limits {
             connects_per_client: 120,
             waiting: 2048,
             waiting_per_name: 128,
+            handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(360),
             page_time: Duration::from_secs(30),
