@@ -36,6 +36,7 @@ mod races;
 mod waiting;
 mod reloading;
 mod pushprox;
+mod web_config;
 
 mod client_life;
 mod client_reload;
