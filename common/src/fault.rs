@@ -34,13 +34,15 @@ pub enum Fault {
     Malformed,
     /// The head of the target's answer is over the limit.
     TooLarge,
+    /// The target's answer says that it has more bytes than it may.
+    Oversized,
     /// The deadline passed at the client.
     Deadline,
     /// The client is stopping.
     Draining,
 }
 
-const ALL: [(Fault, &str); 13] = [
+const ALL: [(Fault, &str); 14] = [
     (Fault::NotOffered, "not-offered"),
     (Fault::Forbidden, "forbidden"),
     (Fault::Busy, "busy"),
@@ -52,6 +54,7 @@ const ALL: [(Fault, &str); 13] = [
     (Fault::BrokeOff, "broke-off"),
     (Fault::Malformed, "malformed"),
     (Fault::TooLarge, "too-large"),
+    (Fault::Oversized, "oversized"),
     (Fault::Deadline, "deadline"),
     (Fault::Draining, "draining"),
 ];

@@ -1,5 +1,5 @@
-//! Reading the configuration again: on SIGHUP and `POST /-/reload`. What cannot be used changes
-//! nothing.
+//! Reading the configuration again: on SIGHUP and `POST /-/reload`; the web configuration also when
+//! its files change. What cannot be used changes nothing.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,20 +8,24 @@ use tokio::sync::Mutex;
 
 use crate::Proxy;
 use crate::config::duplicates::Rules;
+use crate::config::trusted::TrustedProxies;
+use crate::config::{Limits, Settings};
 
 /// The rules in force.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     rules: RwLock<Arc<Rules>>,
+    trusted: RwLock<Arc<TrustedProxies>>,
     /// One reload at a time.
     turn: Mutex<()>,
 }
 
 impl Current {
     /// Starts with these.
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            rules: RwLock::new(Arc::new(rules)),
+            rules: RwLock::new(Arc::new(settings.rules.clone())),
+            trusted: RwLock::new(Arc::new(settings.trusted_proxies.clone())),
             turn: Mutex::default(),
         }
     }
@@ -31,8 +35,23 @@ impl Current {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, rules: Rules) {
+    /// Whom we believe as of now.
+    pub(crate) fn trusted(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.trusted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, rules: Rules, trusted: TrustedProxies) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trusted);
+    }
+}
+
+/// What is there already was made for those of the start.
+fn keep_limits(in_force: &Limits, read: &Limits) {
+    if in_force != read {
+        tracing::warn!(
+            "limits have changed in --config.file: those of the start stay in force until a restart"
+        );
     }
 }
 
@@ -42,16 +61,22 @@ impl Current {
 /// What is wrong and where; nothing has changed.
 pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let _turn = proxy.rules.turn.lock().await;
-    let Some(reread) = proxy.config.reread() else {
-        return Ok("There is no --config.file to read again.");
-    };
+    let (source, web) = (proxy.config.source.clone(), Arc::clone(proxy.auth.web()));
     // It blocks on the file system.
-    let read = tokio::task::spawn_blocking(reread).await;
-    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    let read = tokio::task::spawn_blocking(move || {
+        let settings = source.read()?;
+        // Last: it takes effect by itself.
+        web.reread()
+            .map_err(|error| format!("--web.config.file: {error}"))?;
+        Ok(settings)
+    });
+    let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
     let metrics = &proxy.metrics;
     match read {
-        Ok(rules) => {
-            proxy.rules.set(rules);
+        Ok(settings) => {
+            keep_limits(&proxy.limits, &settings.limits);
+            proxy.rules.set(settings.rules, settings.trusted_proxies);
+            proxy.auth.replace(settings.access);
             succeeded(proxy);
             tracing::info!("configuration reloaded");
             Ok("The configuration was reloaded.")
@@ -80,4 +105,20 @@ pub(crate) async fn obey(proxy: Arc<Proxy>, orders: Arc<tokio::sync::Notify>) {
         // Said in the log.
         let _ = reload(&proxy).await;
     }
+}
+
+/// Reads the web configuration again whenever one of its files has changed.
+pub(crate) async fn follow(proxy: Arc<Proxy>) {
+    let web = Arc::clone(proxy.auth.web());
+    web.keep_fresh(move |read| match read {
+        Ok(()) => {
+            succeeded(&proxy);
+            tracing::info!("web configuration reloaded");
+        }
+        Err(error) => {
+            proxy.metrics.reload_successful.set(0);
+            tracing::error!(err = %error, "web configuration not reloaded");
+        }
+    })
+    .await;
 }

@@ -7,6 +7,7 @@ mod federation;
 mod https;
 mod connect;
 mod discovery;
+mod access;
 mod addresses;
 
 mod truncation;
@@ -24,6 +25,7 @@ mod requests;
 mod upstreams;
 
 mod refusals;
+mod policy;
 mod bad_requests;
 mod bad_tunnels;
 
@@ -31,6 +33,7 @@ mod pages;
 mod programs;
 mod stopping;
 mod drain;
+mod secure;
 mod several;
 mod races;
 mod waiting;
@@ -39,6 +42,9 @@ mod pushprox;
 mod web_config;
 
 mod client_life;
+mod identity;
+mod http_proxy;
+mod check;
 mod client_reload;
 
 mod leaks;

@@ -1,7 +1,8 @@
 //! What the end-to-end tests are made of: real peers, and scripted ones that misbehave to order.
 //!
 //! * [`pair`] runs proxies and clients in the test's own process, [`binaries`] the real programs.
-//! * [`prometheus`] and [`node_exporter`] are Debian's, each a [`program`] that a test owns.
+//! * [`prometheus`], [`node_exporter`] and the [`http_proxy`] of a company are Debian's, each a
+//!   [`program`] that a test owns.
 //! * [`target`] is what is scraped: it says exactly the bytes it is told to, and remembers the
 //!   bytes it was sent.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
@@ -23,6 +24,7 @@ pub mod binaries;
 
 pub mod prometheus;
 pub mod node_exporter;
+pub mod http_proxy;
 pub mod program;
 
 pub mod target;

@@ -11,7 +11,9 @@ use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
+use super::auth::{Auth, Basic, FileAuth};
 use super::file::{File, FileTarget};
+use super::http_proxy::{FileHttpProxy, HttpProxy};
 use super::url::{name_flag, target_flag};
 use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
 use crate::flags::{FlagError, Flags};
@@ -74,6 +76,8 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         allow_any_port,
         labels: file.labels,
         tls: flags.tls(file.tls.resolve(directory))?,
+        auth: flags.auth(file.auth.resolve(directory))?,
+        http_proxy: flags.http_proxy(file.http_proxy, directory)?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
         source: source(flags),
@@ -114,7 +118,10 @@ impl Flags {
         directory: &Path,
     ) -> Result<Vec<TargetConfig>, FlagError> {
         let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
-            true => file.into_iter().map(|t| t.resolve(directory)).collect(),
+            true => file
+                .into_iter()
+                .map(|t| t.resolve(directory).map_err(meaning))
+                .collect::<Result<_, _>>()?,
             false => each("--target", &self.target, target_flag)?
                 .into_iter()
                 .map(TargetConfig::from)
@@ -140,17 +147,30 @@ impl Flags {
         check_tls("tls", &tls)?;
         Ok(tls)
     }
+
+    fn http_proxy(&self, file: FileHttpProxy, directory: &Path) -> Result<HttpProxy, FlagError> {
+        let flag = each("--http-proxy", self.http_proxy.as_slice(), str::parse)?.pop();
+        let meant = file.resolve(directory, flag);
+        let meant = meant.map_err(|error| meaning(format!("http_proxy: {error}")))?;
+        check_tls("http_proxy: tls", &meant.tls)?;
+        Ok(meant)
+    }
+
+    fn auth(&self, file: FileAuth) -> Result<Auth, FlagError> {
+        let basic = Basic::of(
+            self.auth_username.clone().or(file.basic.username),
+            self.auth_password_file.clone().or(file.basic.password_file),
+        );
+        Ok(Auth {
+            token_file: self.auth_token_file.clone().or(file.token_file),
+            basic: basic.map_err(|error| meaning(format!("auth: {error}")))?,
+        })
+    }
 }
 
 impl From<(Target, Option<UpstreamUrl>)> for TargetConfig {
     fn from((target, url): (Target, Option<UpstreamUrl>)) -> Self {
-        Self {
-            target,
-            url,
-            host: None,
-            labels: Default::default(),
-            tls: ClientTls::default(),
-        }
+        Self::new(target, url)
     }
 }
 

@@ -10,11 +10,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub use super::race::DialFailure;
 
+use super::permit::Permit;
 use super::race::{NO_ANSWER, in_turn, kind_of, race};
 use super::socket;
 
 /// A Unix socket has no queue to wait in: the kernel refuses when the backlog is full.
 const UNIX_RETRY: Duration = Duration::from_millis(10);
+
+/// Of the addresses that may not be dialled so many are named.
+const MAX_REFUSED: usize = 4;
 
 /// Nobody could be reached. Displays every address tried with its own reason:
 /// `could not connect to localhost:9100: ::1: connection refused; 127.0.0.1: no answer in time`.
@@ -47,19 +51,97 @@ pub async fn dial(
     prefer: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), DialError> {
-    let failed = |(kind, reason)| DialError {
-        target: target(host, port),
-        reason,
-        kind,
+    dial_permitted(host, port, Permit::Any, prefer, deadline).await
+}
+
+/// The same, by those addresses of a name only that `permit` lets through: each is checked between
+/// the one lookup and its dial, and is itself what is dialled. What was refused is named in the
+/// error, if there is one.
+pub async fn dial_permitted(
+    host: &str,
+    port: u16,
+    permit: Permit,
+    prefer: Option<IpAddr>,
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let lookup = |host, port| async move { lookup_host((host, port)).await.map(Iterator::collect) };
+    let order = Order {
+        host,
+        port,
+        permit,
+        prefer,
+        deadline,
     };
-    let addresses = timeout_at(deadline, resolve(host, port))
-        .await
-        .unwrap_or_else(|_| Err("no answer to the name lookup in time".to_owned()))
-        .map_err(|reason| failed((DialFailure::Dns, reason)))?;
-    let addresses = in_turn(addresses, prefer);
-    let (stream, address) = race(&addresses, deadline, connect).await.map_err(failed)?;
+    let (stream, address) = order.carry_out(lookup, connect).await?;
     socket::tune(&stream, None);
     Ok((stream, address))
+}
+
+/// What is to be dialled.
+struct Order<'a> {
+    host: &'a str,
+    port: u16,
+    permit: Permit,
+    prefer: Option<IpAddr>,
+    deadline: Instant,
+}
+
+impl<'a> Order<'a> {
+    /// With a resolver and a connector; either is a test's own in tests.
+    async fn carry_out<S, L, C>(
+        self,
+        lookup: impl FnOnce(&'a str, u16) -> L,
+        connect: impl Fn(SocketAddr) -> C,
+    ) -> Result<(S, SocketAddr), DialError>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+        C: Future<Output = io::Result<S>>,
+    {
+        let failed = |(kind, reason)| DialError {
+            target: target(self.host, self.port),
+            reason,
+            kind,
+        };
+        let resolving = resolve(self.host, self.port, lookup);
+        let resolved = timeout_at(self.deadline, resolving)
+            .await
+            .unwrap_or_else(|_| Err("no answer to the name lookup in time".to_owned()))
+            .map_err(|reason| failed((DialFailure::Dns, reason)))?;
+        let (addresses, refused) = match resolved {
+            Resolved::Written(ip) => (vec![ip], Vec::new()),
+            Resolved::Found(addresses) => sift(addresses, self.permit),
+        };
+        // Before they are put in order: those refused take no places from the others.
+        let addresses = in_turn(addresses, self.prefer);
+        if addresses.is_empty() {
+            return Err(failed((DialFailure::Forbidden, refused.join("; "))));
+        }
+        let raced = race(&addresses, self.deadline, connect).await;
+        raced.map_err(|(kind, reason)| {
+            let reasons = [vec![reason], refused].concat();
+            failed((kind, reasons.join("; ")))
+        })
+    }
+}
+
+/// Those that may be dialled; and of the others, each once, which it is and why it may not.
+fn sift(addresses: Vec<SocketAddr>, permit: Permit) -> (Vec<SocketAddr>, Vec<String>) {
+    let mut refused = Vec::new();
+    let mut permitted = addresses;
+    permitted.retain(|address| {
+        let Some(what) = permit.refuses(address.ip()) else {
+            return true;
+        };
+        let words = format!(
+            "{} is {what}, and dialled only when written as such",
+            address.ip()
+        );
+        if !refused.contains(&words) && refused.len() < MAX_REFUSED {
+            refused.push(words);
+        }
+        false
+    });
+    (permitted, refused)
 }
 
 /// Connects to the Unix socket at `path` by `deadline`, waiting while its backlog is full.
@@ -95,21 +177,36 @@ fn target(host: &str, port: u16) -> String {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+/// What a host stands for.
+enum Resolved {
+    /// The address that is written in its place.
+    Written(SocketAddr),
+    /// A name's; at least one.
+    Found(Vec<SocketAddr>),
+}
+
+async fn resolve<'a, L>(
+    host: &'a str,
+    port: u16,
+    lookup: impl FnOnce(&'a str, u16) -> L,
+) -> Result<Resolved, String>
+where
+    L: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![(ip, port).into()]);
+        return Ok(Resolved::Written((ip, port).into()));
     }
     if super::is_localhost(host) {
-        return Ok(vec![
+        return Ok(Resolved::Found(vec![
             (Ipv6Addr::LOCALHOST, port).into(),
             (Ipv4Addr::LOCALHOST, port).into(),
-        ]);
+        ]));
     }
-    let found = lookup_host((host, port)).await;
-    let addresses: Vec<_> = found.map_err(|error| super::in_words(&error))?.collect();
+    let found = lookup(host, port).await;
+    let addresses = found.map_err(|error| super::in_words(&error))?;
     match addresses.is_empty() {
         true => Err("the name has no address".to_owned()),
-        false => Ok(addresses),
+        false => Ok(Resolved::Found(addresses)),
     }
 }
 
@@ -127,106 +224,5 @@ fn not_itself(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream as StdUnixStream;
-
-    use tokio::net::UnixListener;
-
-    use super::super::tests::held_port;
-    use super::*;
-
-    fn after(millis: u64) -> Instant {
-        Instant::now() + Duration::from_millis(millis)
-    }
-
-    #[tokio::test]
-    async fn kinds_and_words_of_a_failure() {
-        let (port, _held) = held_port();
-        let error = dial("::1", port, None, after(9000)).await;
-        let error = error.expect_err("nobody listens");
-        assert_eq!(error.kind(), DialFailure::Refused);
-        let expected = format!("could not connect to [::1]:{port}: connection refused");
-        assert_eq!(error.to_string(), expected);
-
-        // A NUL makes the resolver refuse without asking any network.
-        let error = dial("no\0name", 80, None, after(9000)).await;
-        let error = error.expect_err("no such name");
-        assert_eq!(error.kind(), DialFailure::Dns);
-        let text = error.to_string();
-        assert!(
-            text.starts_with("could not connect to no\0name:80: "),
-            "{text}"
-        );
-
-        // Multicast has no TCP: refused by the kernel itself, without a packet.
-        let error = dial("224.0.0.1", 80, None, after(9000))
-            .await
-            .expect_err("multicast");
-        assert_eq!(error.kind(), DialFailure::Unreachable, "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_socket_connected_to_itself_is_nobody() {
-        // As a dial of a free ephemeral port, when the kernel picks that same port for our end.
-        let own = tokio::net::TcpSocket::new_v4().expect("a socket");
-        own.bind("127.0.0.1:0".parse().expect("an address"))
-            .expect("bound");
-        let address = own.local_addr().expect("an address");
-        let stream = timeout_at(after(9000), own.connect(address)).await;
-        let stream = stream.expect("in time").expect("simultaneous open");
-        assert_eq!(
-            not_itself(stream).expect_err("nobody").kind(),
-            io::ErrorKind::ConnectionRefused
-        );
-    }
-
-    #[tokio::test]
-    async fn unix_sockets_fail_in_their_own_words() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("s");
-        let said = async |limit| {
-            let error = dial_unix(&path, after(limit)).await.expect_err("nobody");
-            let text = error.to_string();
-            let start = format!("could not connect to unix:{}: ", path.display());
-            let reason = text
-                .strip_prefix(&start)
-                .expect("names the path")
-                .to_owned();
-            (error.kind(), reason)
-        };
-        let (kind, reason) = said(9000).await;
-        assert_eq!(kind, DialFailure::Unreachable);
-        assert_eq!(reason, "no such file or directory");
-
-        let listener = UnixListener::bind(&path).expect("bound");
-        dial_unix(&path, after(9000)).await.expect("connected");
-        drop(listener);
-        assert_eq!(
-            said(9000).await,
-            (DialFailure::Refused, "connection refused".to_owned())
-        );
-    }
-    #[tokio::test]
-    async fn a_full_unix_queue_is_waited_for() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("s");
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)
-            .expect("a socket");
-        socket
-            .bind(&socket2::SockAddr::unix(&path).expect("a path"))
-            .expect("bound");
-        socket.listen(0).expect("listening");
-        let _filler = StdUnixStream::connect(&path).expect("the one place");
-        let error = dial_unix(&path, after(50)).await.expect_err("full");
-        assert_eq!(error.kind(), DialFailure::TimedOut);
-        assert!(
-            error.to_string().ends_with(": its queue is full"),
-            "{error}"
-        );
-
-        let dialling = dial_unix(&path, after(9000));
-        let (dialled, accepted) = tokio::join!(dialling, async { socket.accept() });
-        accepted.expect("room is made");
-        dialled.expect("taken in");
-    }
-}
+#[path = "dial_tests.rs"]
+mod tests;

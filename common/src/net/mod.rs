@@ -12,6 +12,7 @@
 //! **Out.** [`dial`] resolves a name, races its addresses as RFC 8305 says (`race`), and closes the losers.
 //! `localhost` is both loopbacks and never a lookup (RFC 6761). An address that hangs costs 250 ms,
 //! not the two minutes the kernel would wait, and a failure names each address with its own reason.
+//! Where others choose what a name leads to, [`permit`] says which of its addresses are dialled at all.
 //!
 //! **Over TLS.** [`tls`] lays a client's TLS over whatever was dialled, and says in plain words
 //! what is wrong with a certificate.
@@ -27,6 +28,7 @@ mod unix;
 pub mod socket;
 
 pub mod dial;
+pub mod permit;
 mod race;
 
 pub mod tls;

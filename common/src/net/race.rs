@@ -19,6 +19,8 @@ const MAX_ADDRESSES: usize = 16;
 pub enum DialFailure {
     /// The name could not be resolved, in time or at all.
     Dns,
+    /// No address of the name may be dialled.
+    Forbidden,
     /// Somebody said no, and nobody was still being waited for.
     Refused,
     /// The deadline came, or the kernel's own patience ended, before some address had answered.

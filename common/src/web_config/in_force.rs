@@ -48,6 +48,11 @@ impl Web {
         })
     }
 
+    /// Where it stands; nothing, when nothing is asked.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The one in force now.
     pub fn current(&self) -> Arc<WebConfig> {
         self.current.borrow().clone()

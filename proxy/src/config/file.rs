@@ -5,7 +5,12 @@ use std::path::Path;
 use adit_common::config_file::{self, FileError, Parsed};
 use serde::Deserialize;
 
-use super::duplicates::{Duplicates, Pattern, Rules};
+use super::Settings;
+use super::access::FileAuth;
+use super::duplicates::{Duplicates, Rules};
+use super::limits::FileLimits;
+use super::pattern::Pattern;
+use super::trusted::Trusted;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -15,6 +20,12 @@ pub struct File {
     duplicates: Duplicates,
     /// What holds for some names.
     names: Vec<FileNames>,
+    /// Who may what.
+    auth: FileAuth,
+    /// How much of everything there may be.
+    limits: FileLimits,
+    /// Whom we believe where a request comes from.
+    trusted_proxies: Vec<Parsed<Trusted>>,
 }
 
 /// Some names, and what holds for them.
@@ -35,15 +46,28 @@ impl File {
         config_file::read(path)
     }
 
-    /// What is meant.
-    pub fn rules(self) -> Rules {
+    /// What is meant, with the files read that it names: they are beside it, in `directory`. It blocks.
+    ///
+    /// # Errors
+    /// Which entry cannot be used, and why.
+    pub fn settings(self, directory: &Path, token_file: Option<&Path>) -> Result<Settings, String> {
         let names = self.names.into_iter();
-        Rules {
+        let rules = Rules {
             default: self.duplicates,
             names: names
                 .map(|some| (some.pattern.0, some.duplicates))
                 .collect(),
-        }
+        };
+        let limits = self.limits.resolve()?;
+        let trusted = self.trusted_proxies.into_iter();
+        let trusted_proxies = trusted.map(|trusted| trusted.0).collect();
+        let access = self.auth.resolve(directory, token_file)?;
+        Ok(Settings {
+            rules,
+            access,
+            limits,
+            trusted_proxies,
+        })
     }
 }
 
@@ -52,7 +76,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Rules, String> {
-        config_file::parse::<File>(text).map(File::rules)
+        let file = config_file::parse::<File>(text)?;
+        file.settings(Path::new("/"), None)
+            .map(|settings| settings.rules)
     }
 
     #[test]
@@ -82,6 +108,9 @@ mod tests {
                 "must not stand in a name",
             ),
             ("names: [{match: pi}]\n", "key \"duplicates\" is missing"),
+            ("limits: {waiting: 0}\n", "limits.waiting: 0 is not between"),
+            ("trusted_proxies: [127.0.0.1, front]\n", ":1:30: "),
+            ("trusted_proxies: [10.0.0.1/8]\n", "write 10.0.0.0/8"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,16 +1,30 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`duplicates`] who may have a name.
+//! [`file`] is the YAML, [`exposure`] what must not be reachable; [`access`] who may what and [`duplicates`] who of several has a name, both
+//! in the words of [`pattern`]. [`limits`] is how much of everything there may be, [`trusted`] whom we believe where a request comes from.
 
+pub mod pattern;
+
+pub mod access;
 pub mod duplicates;
+pub mod limits;
+pub mod trusted;
+
+pub mod external;
+
 pub mod file;
 
-use std::path::PathBuf;
+pub(crate) mod exposure;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::{self, BindError, ListenAddress, Listener, Local};
 use adit_common::tunnel::watchdog::Liveness;
+use adit_common::web_config::Web;
 
 /// What an address is for. Whoever asks it for something else gets a 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +65,15 @@ pub enum Listen {
     At(ListenAddress),
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoopbackPair(port) => write!(f, "127.0.0.1:{port} and [::1]:{port}"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
 impl Listen {
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
@@ -79,8 +102,25 @@ impl Bound {
     }
 }
 
+use self::access::Access;
 use self::duplicates::Rules;
+use self::external::ExternalUrl;
 use self::file::File;
+pub use self::limits::Limits;
+use self::trusted::TrustedProxies;
+
+/// All that is read again with the file; of it the limits are those of the start for as long as we run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Who may have a name.
+    pub rules: Rules,
+    /// Who may what.
+    pub access: Access,
+    /// How much of everything there may be.
+    pub limits: Limits,
+    /// Whom we believe where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+}
 
 /// The settings of a proxy. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]
@@ -99,10 +139,14 @@ pub struct Config {
     pub reconnect_wait: Duration,
     /// For how long after the start any name may be one that has yet to return.
     pub startup_wait: Duration,
-    /// Who may have a name.
-    pub rules: Rules,
-    /// Where the rules were read, and are read again.
-    pub file: Option<PathBuf>,
+    /// As read at the start.
+    pub settings: Settings,
+    /// Where they were read, and are read again.
+    pub source: Source,
+    /// TLS, users and what else is asked of whoever connects.
+    pub web: Arc<Web>,
+    /// What others call us; nothing: as they say.
+    pub external_url: Option<ExternalUrl>,
     /// How long a name that left is remembered.
     pub registration_timeout: Duration,
     /// How long scrapes in flight may take to finish when we stop.
@@ -131,61 +175,79 @@ impl Config {
 }
 
 impl Config {
-    /// What reads the rules again; nothing without a file. It blocks.
-    pub(crate) fn reread(&self) -> Option<impl FnOnce() -> Result<Rules, String> + Send + 'static> {
-        let path = self.file.clone()?;
-        Some(move || {
-            let file = File::read(&path).map_err(|error| error.to_string())?;
-            Ok(file.rules())
-        })
+    /// What was read, a line each: for `--check-config`.
+    pub fn summary(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .listen
+            .iter()
+            .map(|(listen, roles)| format!("listen on {listen} for {roles}"))
+            .collect();
+        let at = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let web = self.web.current();
+        if let Some(path) = self.web.path() {
+            let tls = if web.tls.is_some() { "TLS" } else { "no TLS" };
+            let users = web.users.names().count();
+            lines.push(format!(
+                "--web.config.file {}: {tls}, {users} users",
+                path.display()
+            ));
+        }
+        if let Some(path) = at(&self.source.token_file) {
+            lines.push(format!("--auth.token-file {path}"));
+        }
+        if let Some(path) = at(&self.source.file) {
+            let rules = self.settings.rules.names.len();
+            lines.push(format!("--config.file {path}: rules for {rules} names"));
+        }
+        let access = &self.settings.access;
+        lines.push(match &access.clients {
+            Some(clients) => format!("clients: {} entries", clients.len()),
+            None if web.asks() => "clients: by --web.config.file".to_owned(),
+            None => "clients: anybody".to_owned(),
+        });
+        lines.push(match &access.scrapers {
+            Some(scrapers) => format!("scrapers: {} entries", scrapers.len()),
+            None if web.asks() => "scrapers: by --web.config.file, everything".to_owned(),
+            None => "scrapers: anybody, everything".to_owned(),
+        });
+        let limits = self.settings.limits.changed();
+        if !limits.is_empty() {
+            lines.push(format!("limits: {}", limits.join(", ")));
+        }
+        let trusted = &self.settings.trusted_proxies;
+        if !trusted.is_empty() {
+            lines.push(format!("trusted proxies: {trusted}"));
+        }
+        lines
     }
 }
 
-/// What anybody can make us hold. One home for every number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Connections an address accepts: clients hold one each, a Prometheus some.
-    pub(crate) connections: usize,
-    /// Scrapes under way in all. Each may hold a stream's window (512 KiB) at worst.
-    pub(crate) scrapes: usize,
-    /// Scrapes under way at one client. Half of the streams its tunnel allows.
-    pub(crate) scrapes_per_client: usize,
-    /// CONNECT streams at one client; they live as long as their TLS connection.
-    pub(crate) connects_per_client: usize,
-    /// Scrapes that wait for a name to return, in all: those of a restart's first seconds. Each
-    /// holds its connection and its head.
-    pub(crate) waiting: usize,
-    /// The same for one name.
-    pub(crate) waiting_per_name: usize,
-    /// From the first byte of a request's head to its last, and for the first byte of a
-    /// connection. A scrape's own deadline starts behind it.
-    pub(crate) head_time: Duration,
-    /// How long a connection may be idle between requests. Go's transport, and so Prometheus,
-    /// closes its own after five minutes: ours must not be the first to.
-    pub(crate) idle_time: Duration,
-    /// For the whole of an answer that is no scrape's.
-    pub(crate) page_time: Duration,
-    /// From the upgrade to a registration we understand.
-    pub(crate) registration_time: Duration,
-    /// How long a CONNECT may be without a byte either way; Prometheus closes idle connections
-    /// to targets after five minutes.
-    pub(crate) connect_idle_time: Duration,
+/// Where the settings stand.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// `--config.file`.
+    pub file: Option<PathBuf>,
+    /// `--auth.token-file`.
+    pub token_file: Option<PathBuf>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 16_384,
-            scrapes: 4096,
-            scrapes_per_client: 128,
-            connects_per_client: 120,
-            waiting: 2048,
-            waiting_per_name: 128,
-            head_time: Duration::from_secs(10),
-            idle_time: Duration::from_secs(360),
-            page_time: Duration::from_secs(30),
-            registration_time: Duration::from_secs(10),
-            connect_idle_time: Duration::from_secs(900),
-        }
+impl Source {
+    /// Whether there is anything to read again.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_none() && self.token_file.is_none()
+    }
+
+    /// Reads them. It blocks.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn read(&self) -> Result<Settings, String> {
+        let token_file = self.token_file.as_deref();
+        let Some(path) = &self.file else {
+            return File::default().settings(Path::new(""), token_file);
+        };
+        let file = File::read(path).map_err(|error| format!("--config.file: {error}"))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        file.settings(directory, token_file)
     }
 }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use adit_common::deadline::Deadline;
 use adit_common::fault::Report;
 use adit_common::headers;
-use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use adit_common::tunnel::relay::relay;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -28,6 +27,7 @@ use super::reply::Refusal;
 use super::request::{self, Form};
 use super::route::route;
 use crate::Proxy;
+use crate::auth::Caller;
 use crate::carrier::{Carrier, RequestBody};
 use crate::clock::Clock;
 
@@ -35,7 +35,7 @@ use crate::clock::Clock;
 /// says no timeout, and lives as long as the scraper keeps its TLS connection.
 pub(crate) async fn connect(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    caller: Caller,
     clock: Clock,
     mut request: Request<Incoming>,
 ) -> Response<ScrapeBody> {
@@ -45,7 +45,10 @@ pub(crate) async fn connect(
     let opened = match request::connect(request.uri()) {
         Ok(target) => {
             flight.of(&target);
-            open(&proxy, &mut flight, target, deadline).await
+            match forward::allow(&proxy, &caller, &target) {
+                Ok(()) => open(&proxy, &mut flight, target, deadline).await,
+                Err(refusal) => Err(refusal),
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -69,6 +72,7 @@ pub(crate) async fn connect(
             let response = refusal.answer();
             flight.refused(&refusal);
             flight.answered(response.status().as_u16());
+            let peer = caller.visitor().peer();
             tracing::debug!(%peer, ?refusal, "CONNECT refused");
             response.map(Either::Left)
         }
@@ -89,7 +93,9 @@ async fn open(
     };
     let permit = Arc::clone(session.connects())
         .try_acquire_owned()
-        .map_err(|_| Refusal::ClientBusy(target.name.clone(), proxy.limits.connects_per_client))?;
+        .map_err(|_| {
+            Refusal::ConnectsBusy(target.name.clone(), proxy.limits.connects_per_client)
+        })?;
     let lost = |why: String| Refusal::CarrierLost(target.clone(), why);
     let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
     let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
@@ -142,7 +148,14 @@ async fn carry(
     proxy.metrics.connects_open.dec();
     match result {
         Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
-        Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+        Err(error) => {
+            // While we drain there is less time, which is no limit of anybody's.
+            let drains = proxy.stop.draining().is_cancelled();
+            if error.kind() == io::ErrorKind::TimedOut && !drains {
+                proxy.metrics.limit("connect_idle_time");
+            }
+            tracing::debug!(err = %error, "CONNECT broke off");
+        }
     }
 }
 
