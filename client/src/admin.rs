@@ -2,7 +2,7 @@
 //!
 //! * `GET /metrics` — for Prometheus, text format 0.0.4.
 //! * `GET /-/healthy` — 200 while the process runs.
-//! * `GET /-/ready` — 200 while a proxy has accepted us, and 503 while none has.
+//! * `GET /-/ready` — 200 while a proxy has accepted us; 503 while none has, with what each said last.
 //! * `POST` or `PUT /-/reload` — reads the configuration again; 500 when nothing came of it.
 
 use std::sync::Arc;
@@ -95,19 +95,22 @@ async fn healthy() -> &'static str {
     "adit-client is healthy.\n"
 }
 
-async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, &'static str) {
+async fn ready(State(client): State<Arc<Client>>) -> (StatusCode, String) {
+    let no = |words: String| (StatusCode::SERVICE_UNAVAILABLE, words);
+    if client.stop.draining().is_cancelled() {
+        return no("adit-client is stopping.\n".to_owned());
+    }
     let sessions = &client.metrics.sessions;
     let accepted = client.settings().proxies.iter().any(|proxy| {
         let proxy = proxy.to_string();
         sessions.with_label_values(&[&*proxy]).get() > 0
     });
-    if accepted && !client.stop.draining().is_cancelled() {
-        (StatusCode::OK, "adit-client is ready.\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "No proxy has accepted this client yet.\n",
-        )
+    match accepted {
+        true => (StatusCode::OK, "adit-client is ready.\n".to_owned()),
+        false => no(format!(
+            "No proxy has accepted this client yet.\n{}",
+            client.troubles
+        )),
     }
 }
 

@@ -21,6 +21,23 @@ pub struct Flags {
     #[arg(long = "proxy-url", value_name = "URL", help_heading = PROXIES)]
     pub(crate) proxy_url: Vec<String>,
 
+    /// HTTP proxy on the way to them: http(s)://HOST[:PORT], or none.
+    /// [default: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say]
+    #[arg(long = "http-proxy", value_name = "URL", help_heading = PROXIES)]
+    pub(crate) http_proxy: Option<String>,
+
+    /// File with the token that lets us in; read again at every dial
+    #[arg(long = "auth.token-file", value_name = "FILE", help_heading = PROXIES)]
+    pub(crate) auth_token_file: Option<PathBuf>,
+
+    /// User at the proxies, or at what stands before them; needs --auth.password-file
+    #[arg(long = "auth.username", value_name = "USER", help_heading = PROXIES)]
+    pub(crate) auth_username: Option<String>,
+
+    /// File with that user's password; read again at every dial
+    #[arg(long = "auth.password-file", value_name = "FILE", help_heading = PROXIES)]
+    pub(crate) auth_password_file: Option<PathBuf>,
+
     /// Trust only the CAs of this PEM file when dialling proxies
     #[arg(long = "tls.ca-file", value_name = "FILE", help_heading = PROXIES)]
     pub(crate) tls_ca_file: Option<PathBuf>,

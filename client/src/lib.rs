@@ -3,7 +3,8 @@
 //! [`connect`] dials every proxy and keeps a tunnel to each; [`session`] answers what comes in by
 //! one; [`policy`] says whether a target is offered; [`fetch`] asks what is behind it, by a
 //! connection of [`upstream`].
-//! [`settings`] is what is in force, [`reload`] replaces it; [`admin`] has our own pages.
+//! [`settings`] is what is in force, with the [`identity`] that proxies are shown; [`reload`] replaces
+//! it; [`admin`] has our own pages.
 //!
 //! [`run`] is the whole program less its flags and signals: tests and examples run it as it is.
 
@@ -11,6 +12,7 @@ pub mod config;
 pub mod flags;
 pub mod metrics;
 
+pub(crate) mod identity;
 pub(crate) mod settings;
 pub(crate) mod reload;
 
@@ -39,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 pub use config::{Config, SettingsError};
 
 use crate::config::Source;
-use crate::connect::Keepers;
+use crate::connect::{Keepers, Troubles};
 use crate::metrics::Metrics;
 use crate::reload::Asked;
 use crate::settings::Settings;
@@ -58,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) reloads: mpsc::Sender<Asked>,
     pub(crate) instance: Instance,
     pub(crate) metrics: Metrics,
+    /// Why a proxy has no session with us.
+    pub(crate) troubles: Troubles,
     pub(crate) stop: Stop,
 }
 
@@ -74,6 +78,7 @@ impl Client {
             reloads,
             instance: Instance::now(),
             metrics: Metrics::new()?,
+            troubles: Troubles::default(),
             stop: Stop::default(),
         };
         Ok((Arc::new(client), asked))

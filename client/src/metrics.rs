@@ -107,7 +107,7 @@ impl Metrics {
     pub(crate) fn know(&self, proxy: &str) {
         self.sessions.with_label_values(&[proxy]);
         self.moves.with_label_values(&[proxy]);
-        for result in ["ok", "failed"] {
+        for result in ["ok", "failed", "denied", "busy"] {
             self.dials.with_label_values(&[proxy, result]);
         }
     }

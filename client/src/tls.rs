@@ -42,6 +42,17 @@ impl Tls {
         })))
     }
 
+    /// These, where the files say the same as when they were read; else what they say now. It blocks.
+    ///
+    /// # Errors
+    /// Which file, and what is wrong with it.
+    pub(crate) fn renewed(&self) -> Result<Self, TlsError> {
+        match fingerprint(&self.0.settings) == self.0.files {
+            true => Ok(self.clone()),
+            false => Self::new(&self.0.settings),
+        }
+    }
+
     /// With the system's roots, the name that was dialled, and no certificate of our own.
     pub(crate) fn system() -> Self {
         let settings = ClientTls::default();

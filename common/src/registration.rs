@@ -30,7 +30,7 @@ pub const MAX_TARGETS: usize = 4096;
 pub const MAX_LABELS: usize = 64;
 
 /// What a client offers. Fields a newer client adds are ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// What routes to this client.
     pub names: Vec<Name>,

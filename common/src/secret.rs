@@ -1,6 +1,7 @@
 //! What must not be shown: a token, a password.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,18 @@ impl Secret {
     /// # Errors
     /// Names the file, and never shows what is in it.
     pub fn read(path: &Path) -> Result<Self, SecretError> {
+        Self::read_and(path, warn_if_open)
+    }
+
+    /// The same of a file that was read before, and warned of then.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn read_again(path: &Path) -> Result<Self, SecretError> {
+        Self::read_and(path, |_, _| {})
+    }
+
+    fn read_and(path: &Path, look: impl FnOnce(&Path, &File)) -> Result<Self, SecretError> {
         let failed = |error| SecretError::Read {
             path: path.to_owned(),
             error,
@@ -60,8 +73,8 @@ impl Secret {
             path: path.to_owned(),
             reason,
         };
-        let file = std::fs::File::open(path).map_err(failed)?;
-        warn_if_open(path, &file);
+        let file = File::open(path).map_err(failed)?;
+        look(path, &file);
         let mut bytes = Vec::new();
         let most = MAX_SECRET as u64 + 1;
         file.take(most).read_to_end(&mut bytes).map_err(failed)?;
@@ -144,8 +157,9 @@ impl std::str::FromStr for Digest {
     }
 }
 
+/// Warns when others on this machine may read a file with a secret in it.
 #[cfg(unix)]
-fn warn_if_open(path: &Path, file: &std::fs::File) {
+pub(crate) fn warn_if_open(path: &Path, file: &File) {
     use std::os::unix::fs::PermissionsExt;
     /// Read, for everybody.
     const OTHERS: u32 = 0o004;
@@ -158,7 +172,7 @@ fn warn_if_open(path: &Path, file: &std::fs::File) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_open(_: &Path, _: &std::fs::File) {}
+pub(crate) fn warn_if_open(_: &Path, _: &File) {}
 
 #[cfg(test)]
 mod tests {

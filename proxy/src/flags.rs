@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_common::config_file::FileError;
@@ -9,10 +10,12 @@ use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::tunnel::watchdog::Liveness;
-use clap::Parser;
+use adit_common::web_config::Web;
+use clap::{Parser, Subcommand};
 
-use crate::config::file::File;
-use crate::config::{Config, Listen, Roles};
+use crate::config::access::scrapers::Whom;
+use crate::config::external::ExternalUrl;
+use crate::config::{Config, Listen, Roles, Settings, Source, exposure};
 
 const DEFAULT_PORT: u16 = 8080;
 
@@ -38,6 +41,16 @@ pub struct Flags {
     /// Path below which tunnels, pages and path-style scrapes are, behind a front proxy
     #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = route_prefix, help_heading = LISTENING)]
     web_route_prefix: String,
+
+    /// TLS, client CAs and users, in the format of Prometheus' exporter-toolkit; read again when it
+    /// changes
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = LISTENING)]
+    web_config_file: Option<PathBuf>,
+
+    /// What others call us, for service discovery: http(s)://HOST[:PORT][/PREFIX].
+    /// [default: as the request says]
+    #[arg(long = "web.external-url", value_name = "URL", help_heading = LISTENING)]
+    web_external_url: Option<ExternalUrl>,
 
     /// Listen beyond loopback although nobody has to say who they are
     #[arg(long = "allow-anonymous", help_heading = LISTENING)]
@@ -75,6 +88,10 @@ pub struct Flags {
     #[arg(long = "registration.timeout", value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = TUNNELS)]
     registration_timeout: Duration,
 
+    /// One token for all clients, under any name (adit-proxy token makes one); read again on reload
+    #[arg(long = "auth.token-file", value_name = "FILE", help_heading = TUNNELS)]
+    auth_token_file: Option<PathBuf>,
+
     /// Take PushProx's released clients too: they poll and push where tunnels are accepted
     #[arg(long = "pushprox.enabled", help_heading = TUNNELS)]
     pushprox_enabled: bool,
@@ -87,6 +104,14 @@ pub struct Flags {
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
     shutdown_grace: Duration,
 
+    /// Says whether the configuration could be used, and exits: reads every file it names
+    #[arg(long = "check-config", help_heading = PROGRAM)]
+    pub check_config: bool,
+
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// How it logs.
     #[command(flatten)]
     pub log: LogFlags,
@@ -94,6 +119,18 @@ pub struct Flags {
     /// Print version
     #[arg(long = "version", help_heading = PROGRAM)]
     pub version: bool,
+}
+
+/// What it does besides running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new token for a client: print it with its SHA-256, or write it to FILE and print that
+    /// only
+    Token {
+        /// A new file for it, which only its owner may read
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
 }
 
 const LISTENING: &str = "Listening";
@@ -106,9 +143,9 @@ pub enum FlagError {
     /// clap says what, and prints help and version too.
     #[error(transparent)]
     Usage(#[from] clap::Error),
-    /// The file.
-    #[error("--config.file: {0}")]
-    File(#[from] FileError),
+    /// The web configuration.
+    #[error("--web.config.file: {0}")]
+    Web(#[from] FileError),
     /// Two flags against each other.
     #[error("{0}")]
     Meaning(String),
@@ -138,15 +175,6 @@ impl Flags {
     /// # Errors
     /// Flags that contradict each other, by name, with the way out.
     pub fn config(self) -> Result<Config, FlagError> {
-        let listen = self.listen();
-        if !self.allow_anonymous
-            && let Some((Listen::At(address), _)) = listen.iter().find(|(l, _)| !l.is_loopback())
-        {
-            return Err(FlagError::Meaning(format!(
-                "{address} is reachable beyond this machine, and nobody has to say who they are: \
-                 listen on loopback behind a front proxy that asks, or give --allow-anonymous"
-            )));
-        }
         let liveness = Liveness::new(self.tunnel_ping_interval, self.tunnel_dead_after)
             .map_err(|error| FlagError::Meaning(error.to_string()))?;
         if self.scrape_default_timeout > self.scrape_max_timeout {
@@ -156,10 +184,18 @@ impl Flags {
                 humantime::format_duration(self.scrape_max_timeout),
             )));
         }
-        let file = match &self.config_file {
-            Some(path) => File::read(path)?,
-            None => File::default(),
+        let web = Arc::new(Web::open(self.web_config_file.clone())?);
+        let source = Source {
+            file: self.config_file.clone(),
+            token_file: self.auth_token_file.clone(),
         };
+        let settings = source.read().map_err(FlagError::Meaning)?;
+        let listen = self.listen();
+        if !self.allow_anonymous {
+            exposure::check(&listen, &settings.access, &web.current())
+                .map_err(FlagError::Meaning)?;
+        }
+        check_users(&settings, &web)?;
         Ok(Config {
             listen,
             route_prefix: self.web_route_prefix,
@@ -172,8 +208,10 @@ impl Flags {
             pushprox: self.pushprox_enabled,
             reconnect_wait: self.scrape_reconnect_wait,
             startup_wait: self.scrape_startup_wait,
-            rules: file.rules(),
-            file: self.config_file,
+            settings,
+            source,
+            web,
+            external_url: self.web_external_url,
             registration_timeout: self.registration_timeout,
             shutdown_grace: self.shutdown_grace,
         })
@@ -208,6 +246,22 @@ impl Flags {
         listen.extend(at(&self.scrape_listen_address, scrape));
         listen
     }
+}
+
+/// Rights of somebody who cannot be known are a mistake.
+fn check_users(settings: &Settings, web: &Web) -> Result<(), FlagError> {
+    let web = web.current();
+    let scrapers = settings.access.scrapers.iter().flatten();
+    for scraper in scrapers {
+        if let Whom::User(user) = &scraper.whom
+            && web.users.get(user).is_none()
+        {
+            return Err(FlagError::Meaning(format!(
+                "auth.scrapers: {user:?} is no user of --web.config.file: add it to basic_auth_users"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl Config {

@@ -1,6 +1,7 @@
 //! The public end of Adit.
 //!
-//! A request comes in by [`listener`], which knows what each address is for. A scrape goes through
+//! A request comes in by [`listener`], which knows what each address is for, and [`auth`] who may
+//! come in. A scrape goes through
 //! [`scrape`], a client's tunnel through [`session`], a PushProx client's polls and pushes through
 //! [`pushprox`]; they meet in [`registry`], which says what [`carrier`] has a name. [`admin`] has our
 //! own pages, [`reload`] reads the configuration again.
@@ -10,9 +11,11 @@
 pub mod config;
 pub mod flags;
 pub mod metrics;
+pub mod token;
 
 pub(crate) mod clock;
 pub(crate) mod listener;
+pub(crate) mod auth;
 
 pub(crate) mod scrape;
 
@@ -34,6 +37,7 @@ use tokio::time::Instant;
 
 pub use config::{Bound, Config, Roles};
 
+use crate::auth::Auth;
 use crate::carrier::Pushes;
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -46,6 +50,7 @@ pub(crate) struct Proxy {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     pub(crate) rules: Current,
+    pub(crate) auth: Auth,
     pub(crate) registry: Arc<Registry>,
     /// Pushes of PushProx's clients that are waited for.
     pub(crate) pushes: Arc<Pushes>,
@@ -79,6 +84,7 @@ pub async fn run(config: Config, listeners: Vec<Bound>, orders: Orders) -> Resul
     reload::succeeded(&proxy);
     listener::serve(&proxy, listeners);
     stop.spawn_until_draining(sweep(Arc::clone(&proxy)));
+    stop.spawn_until_draining(reload::follow(Arc::clone(&proxy)));
     stop.spawn_until_draining(reload::obey(Arc::clone(&proxy), orders.reload));
     orders.shutdown.cancelled().await;
     stop.drain(grace).await;
@@ -110,7 +116,13 @@ impl Proxy {
         Ok(Self {
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             limits,
-            rules: Current::new(config.rules.clone()),
+            rules: Current::new(config.settings.rules.clone()),
+            auth: Auth::new(
+                config.settings.access.clone(),
+                Arc::clone(&config.web),
+                limits.sessions_per_credential,
+                &metrics,
+            ),
             registry: Arc::new(Registry::new(memory, Arc::new(waiting))),
             pushes: Arc::default(),
             metrics,

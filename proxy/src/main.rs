@@ -1,11 +1,13 @@
 //! `adit-proxy`: flags, logging, runtime, bind, run until a signal, drain.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use adit_common::shutdown::{Orders, Signals};
 use adit_common::telemetry::version;
 use adit_proxy::Config;
-use adit_proxy::flags::{FlagError, Flags};
+use adit_proxy::flags::{Command, FlagError, Flags};
+use adit_proxy::token;
 use clap::Parser;
 
 /// Bad usage or configuration.
@@ -18,12 +20,19 @@ fn main() -> ExitCode {
     if flags.version {
         return version("adit-proxy");
     }
+    if let Some(Command::Token { file }) = &flags.command {
+        return token(file.as_deref());
+    }
     flags.log.install();
+    let check = flags.check_config;
     let config = match flags.config() {
         Ok(config) => config,
         Err(FlagError::Usage(error)) => error.exit(),
         Err(error) => return fail(&error.to_string(), ExitCode::from(USAGE)),
     };
+    if check {
+        return checked(&config);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -56,6 +65,27 @@ async fn serve(config: Config) -> Result<(), (String, u8)> {
 #[allow(clippy::print_stdout)] // What was asked for, and nothing else.
 fn version(program: &str) -> ExitCode {
     println!("{program}, {}", version::LONG);
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stdout)] // What was asked for, and nothing else.
+fn token(file: Option<&Path>) -> ExitCode {
+    let token = token::new();
+    match file.map(|path| token::write(&token, path)) {
+        Some(Err(error)) => return fail(&error, ExitCode::from(FAILED)),
+        Some(Ok(())) => {}
+        None => println!("token:  {}", token.expose()),
+    }
+    println!("sha256: {}", token.digest());
+    ExitCode::SUCCESS
+}
+
+/// Everything that can be wrong with it has been read by now.
+#[allow(clippy::print_stdout)] // What was asked for, and nothing else.
+fn checked(config: &Config) -> ExitCode {
+    for line in config.summary() {
+        println!("ok  {line}");
+    }
     ExitCode::SUCCESS
 }
 

@@ -17,6 +17,9 @@ const SCRAPE_SECONDS: [f64; 12] = [
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) connections: IntGauge,
+    pub(crate) tls_failures: IntCounterVec,
+    pub(crate) auth_failures: IntCounterVec,
+    pub(crate) limits_reached: IntCounterVec,
     pub(crate) sessions: IntGauge,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) tunnels_refused: IntCounter,
@@ -47,6 +50,21 @@ impl Metrics {
         let make = Make(&registry);
         Ok(Self {
             connections: make.gauge("connections", "Connections accepted and open.")?,
+            tls_failures: make.counters(
+                "tls_handshake_failures_total",
+                "Connections that came to no TLS, by why.",
+                &["reason"],
+            )?,
+            auth_failures: make.counters(
+                "auth_failures_total",
+                "Requests that were not let in, by who asked and why.",
+                &["role", "reason"],
+            )?,
+            limits_reached: make.counters(
+                "limits_reached_total",
+                "What was refused since a limit was reached, by the limit.",
+                &["limit"],
+            )?,
             sessions: make.gauge("sessions", "Clients' tunnels that are registered.")?,
             sessions_ended: make.counters(
                 "sessions_ended_total",
@@ -124,6 +142,13 @@ impl Metrics {
             tasks: make.gauge("tasks", "Tokio tasks alive.")?,
             registry,
         })
+    }
+}
+
+impl Metrics {
+    /// Something was refused for this limit.
+    pub(crate) fn limit(&self, limit: &str) {
+        self.limits_reached.with_label_values(&[limit]).inc();
     }
 }
 

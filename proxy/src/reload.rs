@@ -1,5 +1,5 @@
-//! Reading the configuration again: on SIGHUP and `POST /-/reload`. What cannot be used changes
-//! nothing.
+//! Reading the configuration again: on SIGHUP and `POST /-/reload`; the web configuration also when
+//! its files change. What cannot be used changes nothing.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,16 +42,21 @@ impl Current {
 /// What is wrong and where; nothing has changed.
 pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let _turn = proxy.rules.turn.lock().await;
-    let Some(reread) = proxy.config.reread() else {
-        return Ok("There is no --config.file to read again.");
-    };
+    let (source, web) = (proxy.config.source.clone(), Arc::clone(proxy.auth.web()));
     // It blocks on the file system.
-    let read = tokio::task::spawn_blocking(reread).await;
-    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    let read = tokio::task::spawn_blocking(move || {
+        let settings = source.read()?;
+        // Last: it takes effect by itself.
+        web.reread()
+            .map_err(|error| format!("--web.config.file: {error}"))?;
+        Ok(settings)
+    });
+    let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
     let metrics = &proxy.metrics;
     match read {
-        Ok(rules) => {
-            proxy.rules.set(rules);
+        Ok(settings) => {
+            proxy.rules.set(settings.rules);
+            proxy.auth.replace(settings.access);
             succeeded(proxy);
             tracing::info!("configuration reloaded");
             Ok("The configuration was reloaded.")
@@ -80,4 +85,20 @@ pub(crate) async fn obey(proxy: Arc<Proxy>, orders: Arc<tokio::sync::Notify>) {
         // Said in the log.
         let _ = reload(&proxy).await;
     }
+}
+
+/// Reads the web configuration again whenever one of its files has changed.
+pub(crate) async fn follow(proxy: Arc<Proxy>) {
+    let web = Arc::clone(proxy.auth.web());
+    web.keep_fresh(move |read| match read {
+        Ok(()) => {
+            succeeded(&proxy);
+            tracing::info!("web configuration reloaded");
+        }
+        Err(error) => {
+            proxy.metrics.reload_successful.set(0);
+            tracing::error!(err = %error, "web configuration not reloaded");
+        }
+    })
+    .await;
 }

@@ -205,7 +205,7 @@ async fn a_tunnel_that_is_closed_or_cut_is_dialled_again_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_let_in_says_so_each_time_and_waits_long() {
+async fn who_is_not_let_in_says_so_after_each_reload_and_waits_long() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("client.yml");
     std::fs::write(&file, "targets: [{target: pi:9100}]\n").unwrap();

@@ -81,9 +81,31 @@ fn our_proxy_accepts_the_configuration_we_show() {
     std::fs::write(&file, &blocks[0]).unwrap();
     let flag = format!("--config.file={}", file.display());
     let config = adit_proxy::Config::from_args([flag]).unwrap();
-    let rule = |name: &str| config.rules.of(&name.parse().unwrap());
+    let rule = |name: &str| config.settings.rules.of(&name.parse().unwrap());
     assert_eq!(rule("pi"), Duplicates::Replace);
     assert_eq!(rule("prometheus.ha"), Duplicates::Replicas);
+}
+
+#[test]
+fn our_proxy_accepts_the_access_we_show() {
+    let blocks = blocks("docs/authentication.md");
+    assert_eq!(blocks.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web.yml");
+    let hash = "$2y$10$1iVpfkrXJlRRTTbqaW2eNOUyxQqvpTKZPRHBsEIGvNQAhEsXzNCi6";
+    let users = format!("basic_auth_users: {{prometheus: {hash}, ops: {hash}}}\n");
+    std::fs::write(&web, users).unwrap();
+    for block in blocks {
+        let file = folder.path().join("proxy.yml");
+        std::fs::write(&file, block).unwrap();
+        let flags = [
+            format!("--config.file={}", file.display()),
+            format!("--web.config.file={}", web.display()),
+        ];
+        let config = adit_proxy::Config::from_args(flags).unwrap();
+        let access = config.settings.access;
+        assert!(access.clients.is_some() || access.scrapers.is_some());
+    }
 }
 
 #[test]
@@ -100,6 +122,7 @@ fn every_flag_the_documents_name_exists() {
         "docs/scraping.md",
         "docs/client.md",
         "docs/operating.md",
+        "docs/authentication.md",
         "docs/migrating-from-pushprox.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();

@@ -7,6 +7,7 @@ mod federation;
 mod https;
 mod connect;
 mod discovery;
+mod access;
 mod addresses;
 
 mod truncation;
@@ -32,6 +33,7 @@ mod pages;
 mod programs;
 mod stopping;
 mod drain;
+mod secure;
 mod several;
 mod races;
 mod waiting;

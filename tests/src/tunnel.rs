@@ -112,7 +112,12 @@ impl FakeClient {
     /// # Panics
     /// When the proxy does not upgrade.
     pub async fn dial(proxy: SocketAddr) -> Self {
-        Self::serve(Self::upgraded(proxy).await).await
+        Self::dial_with(proxy, &[]).await
+    }
+
+    /// The same, with more fields in its upgrade.
+    pub async fn dial_with(proxy: SocketAddr, fields: &[&str]) -> Self {
+        Self::serve(Self::upgraded(proxy, fields).await).await
     }
 
     /// Dials `proxy`, and leaves what is said in the tunnel to the test.
@@ -120,7 +125,7 @@ impl FakeClient {
     /// # Panics
     /// When the proxy does not upgrade.
     pub async fn raw(proxy: SocketAddr) -> TunnelStream<TcpStream> {
-        let stream = Self::upgraded(proxy).await;
+        let stream = Self::upgraded(proxy, &[]).await;
         Self::tunnel(stream, Ending::default()).await
     }
 
@@ -130,11 +135,11 @@ impl FakeClient {
         TunnelStream::new(stream, Role::Client, liveness, Arc::default(), ending).await
     }
 
-    async fn upgraded(proxy: SocketAddr) -> TcpStream {
+    async fn upgraded(proxy: SocketAddr, fields: &[&str]) -> TcpStream {
         let mut connection = Connection::open(proxy).await;
-        connection
-            .write(upgrade_request().join("\r\n") + "\r\n\r\n")
-            .await;
+        let mut lines = upgrade_request();
+        lines.extend(fields.iter().map(|field| (*field).to_owned()));
+        connection.write(lines.join("\r\n") + "\r\n\r\n").await;
         // The proxy speaks first, and all of that is the tunnel's.
         let head = connection.head_and_no_more().await;
         assert_eq!(head.status, 101, "{head:?}");
@@ -146,6 +151,13 @@ impl FakeClient {
     /// Dials, and registers with this line.
     pub async fn register(proxy: SocketAddr, line: impl AsRef<[u8]>) -> Self {
         let mut client = Self::dial(proxy).await;
+        client.say(line).await;
+        client
+    }
+
+    /// The same, with more fields in its upgrade.
+    pub async fn register_with(proxy: SocketAddr, fields: &[&str], line: impl AsRef<[u8]>) -> Self {
+        let mut client = Self::dial_with(proxy, fields).await;
         client.say(line).await;
         client
     }

@@ -12,7 +12,9 @@ use adit_common::target::Target;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 
+use super::auth::FileAuth;
 use super::credentials::{FileAuthorization, FileBasicAuth};
+use super::http_proxy::FileHttpProxy;
 use super::path::Prefix;
 use super::size::Size;
 use super::url::{ProxyUrl, UpstreamUrl};
@@ -34,6 +36,10 @@ pub struct File {
     pub labels: BTreeMap<String, String>,
     /// `--tls.…`.
     pub tls: FileTls,
+    /// `--auth.…`.
+    pub auth: FileAuth,
+    /// `--http-proxy`, with more to say of it.
+    pub http_proxy: FileHttpProxy,
 }
 
 /// A target in the file.

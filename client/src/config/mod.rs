@@ -1,12 +1,15 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`path`], [`size`] and [`credentials`]
-//! what else has a form of its own; [`source`] reads file and flags together.
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown,
+//! [`http_proxy`] what may stand before them; [`path`], [`size`] and [`credentials`] have what else
+//! has a form of its own; [`source`] reads file and flags together.
 
+pub mod auth;
 pub mod credentials;
 pub mod file;
 pub mod path;
 pub mod size;
+pub mod http_proxy;
 pub mod url;
 
 pub(crate) mod source;
@@ -25,7 +28,9 @@ use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use http::{HeaderValue, Method};
 
+pub use self::auth::Auth;
 pub use self::credentials::CredentialFile;
+pub use self::http_proxy::{HttpProxy, HttpProxyChoice, HttpProxyUrl};
 pub use self::path::Prefix;
 pub use self::url::{ProxyUrl, UpstreamUrl};
 
@@ -46,6 +51,10 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Towards the proxies.
     pub tls: ClientTls,
+    /// What they are shown.
+    pub auth: Auth,
+    /// On the way to them.
+    pub http_proxy: HttpProxy,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
     /// How long scrapes in flight may take to finish when we stop.
@@ -200,13 +209,21 @@ pub enum SettingsError {
         /// Why not.
         error: TlsError,
     },
-    /// A secret's file.
+    /// Of a file that holds a secret.
     #[error("{what}: {error}")]
     Secret {
-        /// Whose.
+        /// Whose, or the key that names it.
         what: String,
-        /// Why not.
+        /// Why there is none in it.
         error: SecretError,
+    },
+    /// The HTTP proxy that the environment asks for.
+    #[error("{variable}: {reason}; --http-proxy=URL names another, --http-proxy=none goes without")]
+    Environment {
+        /// The variable that names it.
+        variable: &'static str,
+        /// Why it cannot be used.
+        reason: &'static str,
     },
     /// No proxy would take what is offered.
     #[error(transparent)]

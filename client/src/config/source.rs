@@ -11,7 +11,9 @@ use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
 use clap::Parser;
 
+use super::auth::{Auth, Basic, FileAuth};
 use super::file::{File, FileTarget};
+use super::http_proxy::{FileHttpProxy, HttpProxy};
 use super::url::{name_flag, target_flag};
 use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
 use crate::flags::{FlagError, Flags};
@@ -74,6 +76,8 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         allow_any_port,
         labels: file.labels,
         tls: flags.tls(file.tls.resolve(directory))?,
+        auth: flags.auth(file.auth.resolve(directory))?,
+        http_proxy: flags.http_proxy(file.http_proxy, directory)?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
         source: source(flags),
@@ -142,6 +146,25 @@ impl Flags {
         };
         check_tls("tls", &tls)?;
         Ok(tls)
+    }
+
+    fn http_proxy(&self, file: FileHttpProxy, directory: &Path) -> Result<HttpProxy, FlagError> {
+        let flag = each("--http-proxy", self.http_proxy.as_slice(), str::parse)?.pop();
+        let meant = file.resolve(directory, flag);
+        let meant = meant.map_err(|error| meaning(format!("http_proxy: {error}")))?;
+        check_tls("http_proxy: tls", &meant.tls)?;
+        Ok(meant)
+    }
+
+    fn auth(&self, file: FileAuth) -> Result<Auth, FlagError> {
+        let basic = Basic::of(
+            self.auth_username.clone().or(file.basic.username),
+            self.auth_password_file.clone().or(file.basic.password_file),
+        );
+        Ok(Auth {
+            token_file: self.auth_token_file.clone().or(file.token_file),
+            basic: basic.map_err(|error| meaning(format!("auth: {error}")))?,
+        })
     }
 }
 

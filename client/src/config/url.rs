@@ -17,8 +17,8 @@ pub enum UrlError {
     #[error("expected {0}")]
     Form(&'static str),
     /// Credentials in a URL end up in logs and process lists.
-    #[error("a user or password does not belong in a URL")]
-    UserInfo,
+    #[error("a user or password does not belong in a URL{0}")]
+    UserInfo(&'static str),
     /// Only a path may follow the host.
     #[error("a query does not belong in this URL")]
     Query,
@@ -30,6 +30,9 @@ pub enum UrlError {
     UnixPath,
 }
 
+/// Behind [`UrlError::UserInfo`]: where they do belong.
+const PROXY_AUTH: &str = ", which everybody on this machine may read: give --auth.username and \
+                          --auth.password-file, or --auth.token-file";
 const PROXY_FORM: &str = "http(s)://HOST[:PORT][/PREFIX], or ws(s)://…";
 const UPSTREAM_FORM: &str = "http(s)://HOST[:PORT][/PREFIX] or unix:/PATH";
 
@@ -56,7 +59,11 @@ impl FromStr for ProxyUrl {
             "https" | "wss" => Scheme::Https,
             _ => return Err(UrlError::Form(PROXY_FORM)),
         };
-        let (authority, address) = address(&uri, scheme, PROXY_FORM)?;
+        let (authority, address) =
+            address(&uri, scheme, PROXY_FORM).map_err(|error| match error {
+                UrlError::UserInfo(_) => UrlError::UserInfo(PROXY_AUTH),
+                error => error,
+            })?;
         let prefix = uri.path().trim_end_matches('/');
         Ok(Self {
             tls: scheme == Scheme::Https,
@@ -68,6 +75,11 @@ impl FromStr for ProxyUrl {
 }
 
 impl ProxyUrl {
+    /// Whether others can read what we say to it: no TLS, and not to this machine.
+    pub fn is_open(&self) -> bool {
+        !self.tls && !is_loopback(&self.address.name)
+    }
+
     /// Whether both lead to the same place, however it is written.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.tls, &self.address, &self.path) == (other.tls, &other.address, &other.path)
@@ -80,6 +92,12 @@ impl fmt::Display for ProxyUrl {
         let prefix = self.path.strip_suffix(tunnel::PATH).unwrap_or("");
         write!(f, "{scheme}://{}{prefix}", self.authority)
     }
+}
+
+/// By RFC 6761 and RFC 5735.
+pub(crate) fn is_loopback(name: &Name) -> bool {
+    let last = name.as_str().rsplit('.').next();
+    last == Some("localhost") || name.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// Where a target really is.
@@ -125,7 +143,7 @@ impl FromStr for UpstreamUrl {
 }
 
 /// The scheme, in lower case, and the rest as an http URI: the http crate knows no other schemes.
-fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlError> {
+pub(super) fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlError> {
     let (scheme, rest) = text.split_once("://").ok_or(UrlError::Form(form))?;
     let uri: Uri = format!("http://{rest}")
         .parse()
@@ -136,11 +154,15 @@ fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlErr
     }
 }
 
-fn address(uri: &Uri, scheme: Scheme, form: &'static str) -> Result<(Authority, Target), UrlError> {
+pub(super) fn address(
+    uri: &Uri,
+    scheme: Scheme,
+    form: &'static str,
+) -> Result<(Authority, Target), UrlError> {
     let authority = uri.authority().ok_or(UrlError::Form(form))?;
     match Target::parse(authority.as_str(), Some(scheme)) {
         Ok(address) => Ok((authority.clone(), address)),
-        Err(TargetError::UserInfo) => Err(UrlError::UserInfo),
+        Err(TargetError::UserInfo) => Err(UrlError::UserInfo("")),
         Err(error) => Err(error.into()),
     }
 }
@@ -209,12 +231,29 @@ mod tests {
     }
 
     #[test]
+    fn what_others_can_read() {
+        for (text, open) in [
+            ("http://proxy", true),
+            ("ws://192.168.1.2:8080", true),
+            ("http://localhost.example", true),
+            ("https://proxy", false),
+            ("http://localhost:8080", false),
+            ("http://Proxy.LOCALHOST", false),
+            ("http://127.1.2.3", false),
+            ("http://[::1]:1", false),
+            ("http://[::ffff:127.0.0.1]:1", false),
+        ] {
+            assert_eq!(text.parse::<ProxyUrl>().unwrap().is_open(), open, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_proxy_says_what_is_without_the_password() {
         for (text, says) in [
             ("proxy:8080", "http(s)://"),
             ("ftp://proxy", "http(s)://"),
             ("http://", "http(s)://"),
-            ("http://user:s3cret@proxy", "does not belong"),
+            ("http://user:s3cret@proxy", "give --auth.username"),
             ("http://proxy?x=1", "query"),
             ("http://proxy:0", "no port"),
         ] {

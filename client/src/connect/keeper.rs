@@ -1,6 +1,7 @@
 //! The tunnels to one proxy, one after the other.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial;
 use super::tunnel::{Ended, Tunnel};
-use super::upgrade::Unopened;
+use super::upgrade::{By, Unopened};
 use crate::Client;
 use crate::config::ProxyUrl;
+use crate::identity::Identity;
 use crate::settings::Settings;
 
 /// Before dialling again a proxy that told us not to: it does not let us in, another instance has
@@ -22,6 +24,21 @@ use crate::settings::Settings;
 const REFUSED_WAIT: Duration = Duration::from_secs(300);
 /// Whoever changed the configuration waits for what comes of it; not all clients in one instant.
 const AFTER_RELOAD: Duration = Duration::from_secs(1);
+
+/// How long until the next dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    time: Duration,
+    /// We were not let in: other secrets may change that, and end the wait.
+    denied: bool,
+}
+
+impl From<Duration> for Wait {
+    fn from(time: Duration) -> Self {
+        let denied = false;
+        Self { time, denied }
+    }
+}
 
 /// Keeps a tunnel to one proxy.
 #[derive(Debug)]
@@ -34,6 +51,10 @@ pub(super) struct Keeper {
     slots: Arc<Semaphore>,
     settings: watch::Receiver<Arc<Settings>>,
     backoff: Backoff,
+    /// What the last dial showed.
+    shown: Option<Arc<Identity>>,
+    /// Why we were not let in the last time, if it has been said.
+    denied: Option<String>,
     /// The newest is the last. Those before it were asked to go.
     tunnels: Vec<Tunnel>,
 }
@@ -54,6 +75,8 @@ impl Keeper {
             leaving,
             slots,
             backoff: Backoff::default(),
+            shown: None,
+            denied: None,
             tunnels: Vec::new(),
         }
     }
@@ -62,7 +85,7 @@ impl Keeper {
     pub(super) async fn run(mut self, first: Duration) {
         let leaving = self.leaving.clone();
         let keeping = async {
-            let mut wait = first;
+            let mut wait = Wait::from(first);
             loop {
                 self.pause(wait).await;
                 wait = match self.open().await {
@@ -78,17 +101,27 @@ impl Keeper {
         }
     }
 
-    /// Waits, or less when there is a new configuration.
-    async fn pause(&mut self, wait: Duration) {
-        let until = Instant::now() + wait;
-        tokio::select! {
-            () = sleep_until(until) => {}
-            // The client holds the sender.
-            Ok(()) = self.settings.changed() => {
-                let soon = Instant::now() + AFTER_RELOAD.mul_f64(fastrand::f64());
-                sleep_until(until.min(soon)).await;
+    /// Waits, or less when there is a new configuration or, for who was not let in, another secret.
+    async fn pause(&mut self, wait: Wait) {
+        let until = Instant::now() + wait.time;
+        let client = Arc::clone(&self.client);
+        let settings = client.settings();
+        let other_secret = async {
+            match &self.shown {
+                Some(shown) if wait.denied => settings.identities.changed(shown).await,
+                _ => pending().await,
             }
+        };
+        tokio::select! {
+            () = sleep_until(until) => return,
+            // The client holds the sender.
+            Ok(()) = self.settings.changed() => {}
+            () = other_secret => {}
         }
+        // What comes of it is news.
+        self.denied = None;
+        let soon = Instant::now() + AFTER_RELOAD.mul_f64(fastrand::f64());
+        sleep_until(until.min(soon)).await;
     }
 
     async fn open(&mut self) -> Result<Tunnel, Unopened> {
@@ -102,8 +135,10 @@ impl Keeper {
         let slot = slot.map_err(Unopened::failed)?;
         // What comes from now on is news to this dial.
         self.settings.mark_unchanged();
-        let opened = dial::open(&self.client, &self.proxy).await;
-        let result = if opened.is_ok() { "ok" } else { "failed" };
+        let identity = self.client.settings().identities.fresh().await;
+        let opened = dial::open(&self.client, &self.proxy, &identity).await;
+        self.shown = Some(identity);
+        let result = opened.as_ref().map_or_else(Unopened::as_str, |_| "ok");
         let dials = &self.client.metrics.dials;
         dials.with_label_values(&[&*self.label, result]).inc();
         let leaving = self.leaving.child_token();
@@ -118,17 +153,21 @@ impl Keeper {
 
     /// Until the tunnel has ended or the proxy asks for the next; gives the wait before that. Once
     /// it is accepted the ones before it have had their time.
-    async fn attend(&mut self, tunnel: Tunnel) -> Duration {
+    async fn attend(&mut self, tunnel: Tunnel) -> Wait {
         let stages = tunnel.stages.clone();
         let count = self.tunnels.len();
         self.tunnels.push(tunnel);
         let (before, newest) = self.tunnels.split_at_mut(count);
+        let (denied, troubles) = (&mut self.denied, &self.client.troubles);
+        let label = &self.label;
         let succeeding = async {
             stages.accepted().await;
+            *denied = None;
+            troubles.clear(label);
             for tunnel in before.iter() {
                 tunnel.stages.succeeded().cancel();
             }
-            std::future::pending::<Infallible>().await
+            pending::<Infallible>().await
         };
         let ended = tokio::select! {
             biased;
@@ -149,43 +188,65 @@ impl Keeper {
                 let wait = self.backoff.next_wait();
                 let dial_in = round(wait);
                 tracing::info!(?dial_in, "the proxy asks for the next tunnel");
-                wait
+                wait.into()
             }
         }
     }
 
-    fn lost(&mut self, ended: &Ended) -> Duration {
+    fn lost(&mut self, ended: &Ended) -> Wait {
         let reason = &ended.end;
+        self.client.troubles.set(&self.label, reason);
         let wait = wait_after(ended, &mut self.backoff);
+        if let End::Peer(goodbye) = reason
+            && goodbye.farewell == Farewell::Denied
+        {
+            return self.not_let_in(None, &goodbye.reason, wait);
+        }
         let retry_in = round(wait);
         match sends_away(reason) {
             true => tracing::info!(%reason, ?retry_in, "tunnel ended"),
             false => tracing::warn!(%reason, ?retry_in, "tunnel ended"),
         }
-        wait
+        wait.into()
     }
 
-    fn unopened(&mut self, why: &Unopened) -> Duration {
-        match why {
-            Unopened::Denied { status, reason } => {
-                let wait = refused_wait();
-                let (status, retry_in) = (status.as_u16(), round(wait));
-                tracing::warn!(status, reason, ?retry_in, "the proxy does not let us in");
-                wait
+    fn unopened(&mut self, why: &Unopened) -> Wait {
+        self.client.troubles.set(&self.label, why);
+        let wait = match why {
+            Unopened::Denied { by, status, reason } => {
+                let status = Some(status.as_u16());
+                return match by {
+                    By::Proxy => self.not_let_in(status, reason, refused_wait()),
+                    // No sooner: a company locks users who are wrong too often.
+                    by => self.not_let_in(status, &format!("{by} {reason}"), refused_wait()),
+                };
             }
-            Unopened::Failed(why) => {
-                let wait = self.backoff.next_wait();
-                let retry_in = round(wait);
-                // While a proxy restarts its successor is not there at once.
-                match self.tunnels.iter().any(|tunnel| !tunnel.is_over()) {
-                    true => tracing::info!(err = %why, ?retry_in, "no next tunnel yet"),
-                    false => tracing::warn!(err = %why, ?retry_in, "no tunnel"),
-                }
-                wait
-            }
+            Unopened::Busy { after, .. } => asked_wait(*after).max(self.backoff.next_wait()),
+            Unopened::Failed(_) => self.backoff.next_wait(),
+        };
+        let retry_in = round(wait);
+        // While a proxy restarts its successor is not there at once.
+        match self.tunnels.iter().any(|tunnel| !tunnel.is_over()) {
+            true => tracing::info!(err = %why, ?retry_in, "no next tunnel yet"),
+            false => tracing::warn!(err = %why, ?retry_in, "no tunnel"),
         }
+        wait.into()
+    }
+
+    /// Says why, once: it stays so until somebody changes something.
+    fn not_let_in(&mut self, status: Option<u16>, reason: &str, time: Duration) -> Wait {
+        let retry_in = round(time);
+        match self.denied.as_deref() == Some(reason) {
+            true => tracing::debug!(status, reason, ?retry_in, "{DENIED}"),
+            false => tracing::warn!(status, reason, ?retry_in, "{DENIED}"),
+        }
+        self.denied = Some(reason.to_owned());
+        let denied = true;
+        Wait { time, denied }
     }
 }
+
+const DENIED: &str = "the proxy does not let us in";
 
 fn wait_after(ended: &Ended, backoff: &mut Backoff) -> Duration {
     if let End::Peer(goodbye) = &ended.end
@@ -217,6 +278,12 @@ fn refused_wait() -> Duration {
     REFUSED_WAIT.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
+/// What `Retry-After` says, and up to a fifth more; not for longer than we wait of ourselves.
+fn asked_wait(after: Option<Duration>) -> Duration {
+    let after = after.unwrap_or_default().min(REFUSED_WAIT);
+    after.mul_f64(1.0 + 0.2 * fastrand::f64())
+}
+
 /// For a log line.
 fn round(wait: Duration) -> Duration {
     Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
@@ -243,6 +310,7 @@ mod tests {
             (said(Farewell::Other(1011)), Duration::ZERO..second),
             (said(Farewell::Replaced), 240 * second..361 * second),
             (said(Farewell::BadRegistration), 240 * second..361 * second),
+            (said(Farewell::Denied), 240 * second..361 * second),
         ] {
             let accepted = Instant::now();
             tokio::time::advance(31 * second).await;
@@ -282,7 +350,7 @@ mod tests {
         let (tunnel, _old_end) = Tunnel::for_tests(old.clone());
         old.accept();
         old.going_away().cancel();
-        assert!(keeper.attend(tunnel).await <= Duration::from_secs(1));
+        assert!(keeper.attend(tunnel).await.time <= Duration::from_secs(1));
         let (tunnel, new_end) = Tunnel::for_tests(new.clone());
         {
             let attending = keeper.attend(tunnel);
@@ -317,17 +385,71 @@ mod tests {
     async fn a_wait_ends_early_when_the_configuration_changes() {
         let mut keeper = keeper();
         let start = Instant::now();
-        keeper.pause(REFUSED_WAIT).await;
+        keeper.pause(REFUSED_WAIT.into()).await;
         assert_eq!(start.elapsed(), REFUSED_WAIT);
         let start = Instant::now();
         keeper.client.settings.send_modify(|_| {});
-        keeper.pause(REFUSED_WAIT).await;
+        keeper.pause(REFUSED_WAIT.into()).await;
         assert!(start.elapsed() <= AFTER_RELOAD, "{:?}", start.elapsed());
         // It does not lengthen one either.
         let start = Instant::now();
         keeper.client.settings.send_modify(|_| {});
-        keeper.pause(Duration::ZERO).await;
+        keeper.pause(Duration::ZERO.into()).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reason_is_news_until_something_changes_and_stays_known_to_who_asks() {
+        let mut keeper = keeper();
+        let denied = |reason: &str| Unopened::Denied {
+            by: By::Proxy,
+            status: http::StatusCode::FORBIDDEN,
+            reason: reason.to_owned(),
+        };
+        for reason in ["no token", "no token", "wrong token"] {
+            let wait = keeper.unopened(&denied(reason));
+            assert!(wait.denied && wait.time > REFUSED_WAIT / 2);
+            assert_eq!(keeper.denied.as_deref(), Some(reason));
+        }
+        let known = keeper.client.troubles.to_string();
+        let expected = "http://proxy: the proxy answered 403 Forbidden: wrong token\n";
+        assert_eq!(known, expected);
+        keeper.client.settings.send_modify(|_| {});
+        keeper.pause(REFUSED_WAIT.into()).await;
+        assert_eq!(keeper.denied, None);
+
+        let end = End::Peer(Goodbye::new(Farewell::Denied, "not your name"));
+        let accepted = None;
+        let wait = keeper.lost(&Ended { end, accepted });
+        assert!(wait.denied);
+        assert_eq!(keeper.denied.as_deref(), Some("not your name"));
+        let stages = stages();
+        let (tunnel, end) = Tunnel::for_tests(stages.clone());
+        stages.accept();
+        let attending = keeper.attend(tunnel);
+        let second = tokio::time::timeout(Duration::from_secs(1), attending).await;
+        assert!(second.is_err(), "it serves");
+        assert_eq!(keeper.denied, None);
+        assert_eq!(keeper.client.troubles.to_string(), "");
+        drop(end);
+    }
+
+    #[test]
+    fn a_busy_proxy_is_obeyed_within_bounds() {
+        let seconds = Duration::from_secs;
+        for (after, least, most) in [
+            (None, 0, 0),
+            (Some(seconds(10)), 10, 12),
+            (Some(seconds(u64::MAX)), 300, 360),
+        ] {
+            for _ in 0..100 {
+                let wait = asked_wait(after);
+                assert!(
+                    (seconds(least)..=seconds(most)).contains(&wait),
+                    "{after:?}: {wait:?}"
+                );
+            }
+        }
     }
 
     #[test]

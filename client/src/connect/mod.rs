@@ -3,16 +3,22 @@
 //! 1. [`Keepers::follow`] sees to it that every proxy that is configured has a keeper, and no other.
 //! 2. [`keeper`] is the life of one: wait, dial, serve, and again; while a proxy goes away, the next
 //!    tunnel is dialled before the last one is closed. Never more than two at once.
-//! 3. [`dial`] opens a connection, with TLS where the URL says so, and [`upgrade`] asks for the
-//!    WebSocket in it.
+//! 3. [`dial`] opens a connection, straight or [`through`] the HTTP proxy that [`route`] finds on the
+//!    way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it.
 //! 4. [`tunnel`] runs a session in it, for as long as both ends want.
+//!
+//! What stands in the way of a tunnel is remembered by [`trouble`], for whoever asks.
 
 mod keeper;
 
+mod route;
+mod through;
 mod dial;
 mod upgrade;
 
 mod tunnel;
+
+mod trouble;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::keeper::Keeper;
+pub(crate) use self::route::Routes;
+pub(crate) use self::trouble::Troubles;
 use crate::Client;
 use crate::config::ProxyUrl;
 
@@ -110,6 +118,7 @@ impl Keepers {
         if table.kept.get(proxy).is_some_and(|k| k.number == number) {
             table.kept.remove(proxy);
             client.metrics.forget(&proxy.to_string());
+            client.troubles.clear(&proxy.to_string());
         }
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use adit_common::name::Name;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use crate::Proxy;
+use crate::auth::Caller;
 
 /// As PushProx writes it: names without ports, labels always null. Ports are relabelled.
 #[derive(Serialize)]
@@ -17,11 +19,15 @@ struct Group {
     labels: Option<()>,
 }
 
-pub(super) async fn clients(State(proxy): State<Arc<Proxy>>) -> impl IntoResponse {
+pub(super) async fn clients(
+    State(proxy): State<Arc<Proxy>>,
+    Extension(caller): Extension<Caller>,
+) -> impl IntoResponse {
     let groups: Vec<Group> = proxy
         .registry
         .names()
         .into_iter()
+        .filter(|name| caller.may_know(name))
         .map(|name| Group {
             targets: [name],
             labels: None,

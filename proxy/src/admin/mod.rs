@@ -4,11 +4,14 @@
 //! * `GET /-/healthy` — 200 while the process runs.
 //! * `GET /-/ready` — 200, and 503 once we drain.
 //! * `POST /-/reload` — reads the configuration again; 500 and why when it cannot be used.
+//! * `GET /sd/targets?style=proxy|path` — every target that is offered, with its labels, as service
+//!   discovery (`http_sd_configs`).
 //! * `GET /clients` — every name that is here, as service discovery (`http_sd_configs`); PushProx'
 //!   path and shape.
 
 mod discovery;
 mod health;
+mod targets;
 
 use std::sync::Arc;
 
@@ -25,10 +28,13 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::Proxy;
+use crate::auth::{Caller, Way};
+use crate::config::access::scrapers::Page;
 
 /// Answers a request for `path`, which is below the route prefix already.
 pub(crate) async fn page(
     proxy: &Arc<Proxy>,
+    caller: Caller,
     path: &str,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
@@ -37,12 +43,31 @@ pub(crate) async fn page(
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
+    if let Some(page) = page_of(path)
+        && let Err(denied) = caller.may_see(page)
+    {
+        proxy.auth.note_forbidden(&caller, &denied.to_string());
+        return denied.answer(Way::Origin).map(Body::new);
+    }
+    request.extensions_mut().insert(caller);
     // A part of a URI that was parsed, from a slash on, parses.
     *request.uri_mut() = below.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let response = router(Arc::clone(proxy)).call(request).await;
     match response {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// What right a path needs; health is for whoever was let in.
+fn page_of(path: &str) -> Option<Page> {
+    match path {
+        "/metrics" => Some(Page::Metrics),
+        "/clients" => Some(Page::Clients),
+        "/-/reload" => Some(Page::Reload),
+        path if path.starts_with("/sd/") => Some(Page::Sd),
+        "/-/healthy" | "/-/ready" => None,
+        _ => Some(Page::Status),
     }
 }
 
@@ -53,6 +78,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(reload).put(reload))
         .route("/clients", get(discovery::clients))
+        .route("/sd/targets", get(targets::targets))
         .with_state(proxy)
 }
 

@@ -170,7 +170,9 @@ impl Poll {
     ) -> Result<Response<CarrierBody>, SendError> {
         let (head, body) = request.into_parts();
         let body = collect(body).await?;
-        let mut expecting = self.pushes.expect(head.method.clone(), deadline.instant());
+        let mut expecting =
+            self.pushes
+                .expect(self.name.clone(), head.method.clone(), deadline.instant());
         let text = (self.writer)(&head, &body, expecting.id, deadline.left());
         let (taken, is_taken) = oneshot::channel();
         let handed = Handed {
@@ -256,7 +258,7 @@ mod tests {
             let error = poll.carry(request(), deadline()).await.unwrap_err();
             assert!(matches!(error, SendError::Unsent(Some(_))), "{error:?}");
             let id = Uuid::try_parse_ascii(&handed.text).unwrap();
-            let expected = poll.pushes.take(&id).unwrap();
+            let expected = poll.pushes.take(&id, |_| true).unwrap();
             handed.taken.send(CancellationToken::new()).unwrap();
             let body = Full::from("x").map_err(|never| match never {}).boxed();
             expected.answer.send(Response::new(body)).unwrap();

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use adit_common::name::Name;
 use http::{Method, Response};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) struct Pushes {
 /// What a push must be held against, and who gets it.
 #[derive(Debug)]
 pub(crate) struct Expected {
+    /// Whose answer it is.
+    name: Name,
     /// Of the scrape: it says whether a body follows.
     pub(crate) method: Method,
     /// Until when an answer is of use.
@@ -43,10 +46,16 @@ pub(super) struct Expecting {
 
 impl Pushes {
     /// Waits for a push from now on. The id is random: nobody else can know it.
-    pub(super) fn expect(self: &Arc<Self>, method: Method, deadline: Instant) -> Expecting {
+    pub(super) fn expect(
+        self: &Arc<Self>,
+        name: Name,
+        method: Method,
+        deadline: Instant,
+    ) -> Expecting {
         let id = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
         let expected = Expected {
+            name,
             method,
             deadline,
             answer: sender,
@@ -60,9 +69,14 @@ impl Pushes {
         }
     }
 
-    /// Who waits for this push. The first one takes it; a second finds nobody.
-    pub(crate) fn take(&self, id: &Uuid) -> Option<Expected> {
-        self.lock().remove(id)
+    /// Who waits for this push of somebody that `may` push for its name. The first one takes it; a
+    /// second finds nobody.
+    pub(crate) fn take(&self, id: &Uuid, may: impl FnOnce(&Name) -> bool) -> Option<Expected> {
+        let mut table = self.lock();
+        match may(&table.get(id)?.name) {
+            true => table.remove(id),
+            false => None,
+        }
     }
 
     /// Resolves when none is waited for, and from then on none is expected.
@@ -96,16 +110,19 @@ mod tests {
     fn a_push_is_taken_once_and_only_while_it_is_waited_for() {
         let pushes = Arc::new(Pushes::default());
         let deadline = Instant::now();
-        let expecting = pushes.expect(Method::GET, deadline);
-        assert!(pushes.take(&Uuid::new_v4()).is_none(), "a foreign id");
-        let taken = pushes.take(&expecting.id).unwrap();
-        assert!(pushes.take(&expecting.id).is_none(), "a second push");
+        let expect = |method| pushes.expect("pi".parse().unwrap(), method, deadline);
+        let take = |id: &Uuid| pushes.take(id, |name| name.as_str() == "pi");
+        let expecting = expect(Method::GET);
+        assert!(take(&Uuid::new_v4()).is_none(), "a foreign id");
+        assert!(pushes.take(&expecting.id, |_| false).is_none(), "another's");
+        let taken = take(&expecting.id).unwrap();
+        assert!(take(&expecting.id).is_none(), "a second push");
         drop(expecting);
         assert!(taken.answer.is_closed(), "the scrape is over");
-        let late = pushes.expect(Method::HEAD, deadline);
+        let late = expect(Method::HEAD);
         let id = late.id;
         drop(late);
-        assert!(pushes.take(&id).is_none(), "a late push");
+        assert!(take(&id).is_none(), "a late push");
         assert_eq!(pushes.len(), 0);
     }
 }

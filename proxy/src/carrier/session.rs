@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use adit_common::registration::Instance;
+use adit_common::registration::{Instance, Registration};
 use adit_common::tunnel::goodbye::{Ending, Farewell, Goodbye};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,6 +23,8 @@ pub(crate) struct Session {
     sender: Mutex<Option<SendRequest<RequestBody>>>,
     scrapes: Arc<Semaphore>,
     connects: Arc<Semaphore>,
+    /// What it offers as of now.
+    offer: Mutex<Arc<Registration>>,
     ending: Ending,
     over: CancellationToken,
 }
@@ -39,6 +41,7 @@ impl fmt::Debug for Session {
 impl Session {
     pub(crate) fn new(
         instance: Instance,
+        offer: Registration,
         sender: Option<SendRequest<RequestBody>>,
         limits: &Limits,
         ending: Ending,
@@ -50,6 +53,7 @@ impl Session {
             sender: Mutex::new(sender),
             scrapes: Arc::new(Semaphore::new(limits.scrapes_per_client)),
             connects: Arc::new(Semaphore::new(limits.connects_per_client)),
+            offer: Mutex::new(Arc::new(offer)),
             ending,
             over: CancellationToken::new(),
         })
@@ -63,6 +67,17 @@ impl Session {
     /// Which run of which client.
     pub(crate) fn instance(&self) -> Instance {
         self.instance
+    }
+
+    /// What it offers as of now.
+    pub(crate) fn offer(&self) -> Arc<Registration> {
+        let offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&offer)
+    }
+
+    /// It offers something else from now on.
+    pub(crate) fn offers(&self, offer: Registration) {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(offer);
     }
 
     /// A permit for each scrape under way in it.
@@ -136,6 +151,7 @@ impl Session {
 
     #[cfg(test)]
     pub(crate) fn for_tests(instance: Instance) -> Arc<Self> {
-        Self::new(instance, None, &Limits::default(), Ending::default())
+        let offer = Registration::default();
+        Self::new(instance, offer, None, &Limits::default(), Ending::default())
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use adit_common::config_file::{self, FileError, Parsed};
 use serde::Deserialize;
 
-use super::duplicates::{Duplicates, Pattern, Rules};
+use super::Settings;
+use super::access::FileAuth;
+use super::duplicates::{Duplicates, Rules};
+use super::pattern::Pattern;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -15,6 +18,8 @@ pub struct File {
     duplicates: Duplicates,
     /// What holds for some names.
     names: Vec<FileNames>,
+    /// Who may what.
+    auth: FileAuth,
 }
 
 /// Some names, and what holds for them.
@@ -35,15 +40,20 @@ impl File {
         config_file::read(path)
     }
 
-    /// What is meant.
-    pub fn rules(self) -> Rules {
+    /// What is meant, with the files read that it names: they are beside it, in `directory`. It blocks.
+    ///
+    /// # Errors
+    /// Which entry cannot be used, and why.
+    pub fn settings(self, directory: &Path, token_file: Option<&Path>) -> Result<Settings, String> {
         let names = self.names.into_iter();
-        Rules {
+        let rules = Rules {
             default: self.duplicates,
             names: names
                 .map(|some| (some.pattern.0, some.duplicates))
                 .collect(),
-        }
+        };
+        let access = self.auth.resolve(directory, token_file)?;
+        Ok(Settings { rules, access })
     }
 }
 
@@ -52,7 +62,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Rules, String> {
-        config_file::parse::<File>(text).map(File::rules)
+        let file = config_file::parse::<File>(text)?;
+        file.settings(Path::new("/"), None)
+            .map(|settings| settings.rules)
     }
 
     #[test]

@@ -1,16 +1,28 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`duplicates`] who may have a name.
+//! [`file`] is the YAML, [`exposure`] what must not be reachable; [`access`] who may what and [`duplicates`] who of several has a name, both
+//! in the words of [`pattern`].
 
+pub mod pattern;
+
+pub mod access;
 pub mod duplicates;
+
+pub mod external;
+
 pub mod file;
 
-use std::path::PathBuf;
+pub(crate) mod exposure;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::{self, BindError, ListenAddress, Listener, Local};
 use adit_common::tunnel::watchdog::Liveness;
+use adit_common::web_config::Web;
 
 /// What an address is for. Whoever asks it for something else gets a 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +63,15 @@ pub enum Listen {
     At(ListenAddress),
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoopbackPair(port) => write!(f, "127.0.0.1:{port} and [::1]:{port}"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
 impl Listen {
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
@@ -79,8 +100,19 @@ impl Bound {
     }
 }
 
+use self::access::Access;
 use self::duplicates::Rules;
+use self::external::ExternalUrl;
 use self::file::File;
+
+/// All that is read again with the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Who may have a name.
+    pub rules: Rules,
+    /// Who may what.
+    pub access: Access,
+}
 
 /// The settings of a proxy. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]
@@ -99,10 +131,14 @@ pub struct Config {
     pub reconnect_wait: Duration,
     /// For how long after the start any name may be one that has yet to return.
     pub startup_wait: Duration,
-    /// Who may have a name.
-    pub rules: Rules,
-    /// Where the rules were read, and are read again.
-    pub file: Option<PathBuf>,
+    /// As read at the start.
+    pub settings: Settings,
+    /// Where they were read, and are read again.
+    pub source: Source,
+    /// TLS, users and what else is asked of whoever connects.
+    pub web: Arc<Web>,
+    /// What others call us; nothing: as they say.
+    pub external_url: Option<ExternalUrl>,
     /// How long a name that left is remembered.
     pub registration_timeout: Duration,
     /// How long scrapes in flight may take to finish when we stop.
@@ -131,13 +167,72 @@ impl Config {
 }
 
 impl Config {
-    /// What reads the rules again; nothing without a file. It blocks.
-    pub(crate) fn reread(&self) -> Option<impl FnOnce() -> Result<Rules, String> + Send + 'static> {
-        let path = self.file.clone()?;
-        Some(move || {
-            let file = File::read(&path).map_err(|error| error.to_string())?;
-            Ok(file.rules())
-        })
+    /// What was read, a line each: for `--check-config`.
+    pub fn summary(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .listen
+            .iter()
+            .map(|(listen, roles)| format!("listen on {listen} for {roles}"))
+            .collect();
+        let at = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let web = self.web.current();
+        if let Some(path) = self.web.path() {
+            let tls = if web.tls.is_some() { "TLS" } else { "no TLS" };
+            let users = web.users.names().count();
+            lines.push(format!(
+                "--web.config.file {}: {tls}, {users} users",
+                path.display()
+            ));
+        }
+        if let Some(path) = at(&self.source.token_file) {
+            lines.push(format!("--auth.token-file {path}"));
+        }
+        if let Some(path) = at(&self.source.file) {
+            let rules = self.settings.rules.names.len();
+            lines.push(format!("--config.file {path}: rules for {rules} names"));
+        }
+        let access = &self.settings.access;
+        lines.push(match &access.clients {
+            Some(clients) => format!("clients: {} entries", clients.len()),
+            None if web.asks() => "clients: by --web.config.file".to_owned(),
+            None => "clients: anybody".to_owned(),
+        });
+        lines.push(match &access.scrapers {
+            Some(scrapers) => format!("scrapers: {} entries", scrapers.len()),
+            None if web.asks() => "scrapers: by --web.config.file, everything".to_owned(),
+            None => "scrapers: anybody, everything".to_owned(),
+        });
+        lines
+    }
+}
+
+/// Where the settings stand.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// `--config.file`.
+    pub file: Option<PathBuf>,
+    /// `--auth.token-file`.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Source {
+    /// Whether there is anything to read again.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_none() && self.token_file.is_none()
+    }
+
+    /// Reads them. It blocks.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn read(&self) -> Result<Settings, String> {
+        let token_file = self.token_file.as_deref();
+        let Some(path) = &self.file else {
+            return File::default().settings(Path::new(""), token_file);
+        };
+        let file = File::read(path).map_err(|error| format!("--config.file: {error}"))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        file.settings(directory, token_file)
     }
 }
 
@@ -146,6 +241,9 @@ impl Config {
 pub(crate) struct Limits {
     /// Connections an address accepts: clients hold one each, a Prometheus some.
     pub(crate) connections: usize,
+    /// Sessions of one credential. A token may be shared by all the sites of a company, each with two
+    /// sessions while it moves from one tunnel to the next.
+    pub(crate) sessions_per_credential: usize,
     /// Scrapes under way in all. Each may hold a stream's window (512 KiB) at worst.
     pub(crate) scrapes: usize,
     /// Scrapes under way at one client. Half of the streams its tunnel allows.
@@ -157,6 +255,8 @@ pub(crate) struct Limits {
     pub(crate) waiting: usize,
     /// The same for one name.
     pub(crate) waiting_per_name: usize,
+    /// For a TLS handshake: what a mobile link takes on a bad day.
+    pub(crate) handshake_time: Duration,
     /// From the first byte of a request's head to its last, and for the first byte of a
     /// connection. A scrape's own deadline starts behind it.
     pub(crate) head_time: Duration,
@@ -176,11 +276,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
+            sessions_per_credential: 10_000,
             scrapes: 4096,
             scrapes_per_client: 128,
             connects_per_client: 120,
             waiting: 2048,
             waiting_per_name: 128,
+            handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(360),
             page_time: Duration::from_secs(30),

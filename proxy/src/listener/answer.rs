@@ -30,6 +30,11 @@ pin_project! {
 }
 
 impl AnswerBody {
+    /// Whether it is a scrape's: what stands in its head is for the target to say.
+    pub(super) fn is_scrape(&self) -> bool {
+        matches!(self.kind, Kind::Scrape { .. })
+    }
+
     /// Until this body is dropped the connection counts as serving.
     pub(super) fn serving(mut self, serving: Serving) -> Self {
         self.serving = Some(serving);

@@ -3,15 +3,15 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use adit_common::net::socket::Peer;
 use adit_common::tunnel;
 use http::header::HOST;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::answer::AnswerBody;
 use crate::Proxy;
+use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
 use crate::config::Roles;
 use crate::{admin, pushprox, scrape, session};
@@ -21,14 +21,22 @@ use crate::{admin, pushprox, scrape, session};
 pub(super) async fn dispatch(
     proxy: Arc<Proxy>,
     roles: Roles,
-    peer: Peer,
+    visitor: Visitor,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
-    let answer = match check_host(&request) {
-        Err(reason) => scrape::bad_request(reason).map(AnswerBody::from),
-        Ok(()) => answer(proxy, roles, peer, clock, request).await,
+    let web = proxy.auth.web().current();
+    let answer = if let Err(reason) = check_host(&request) {
+        scrape::bad_request(reason).map(AnswerBody::from)
+    } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
+        too_many(&proxy)
+    } else {
+        answer(proxy, roles, visitor, clock, request).await
+    };
+    let answer = match answer.body().is_scrape() {
+        true => answer,
+        false => with_headers(answer, &web.headers),
     };
     Ok(answer.map(|body| body.serving(serving)))
 }
@@ -36,26 +44,26 @@ pub(super) async fn dispatch(
 async fn answer(
     proxy: Arc<Proxy>,
     roles: Roles,
-    peer: Peer,
+    visitor: Visitor,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let uri = request.uri();
-    if request.method() == Method::CONNECT {
-        return match roles.scrape {
-            true => scrape::connect(proxy, peer, clock, request)
-                .await
-                .map(AnswerBody::from),
-            false => not_here(),
+    let is_connect = request.method() == Method::CONNECT;
+    if is_connect || uri.scheme().is_some() {
+        if !roles.scrape {
+            return not_here();
+        }
+        let caller = proxy.auth.scraper(&visitor, request.headers(), Way::Proxy);
+        let caller = match caller.await {
+            Ok(caller) => caller,
+            Err(denied) => return denied.answer(Way::Proxy).map(AnswerBody::from),
         };
-    }
-    if uri.scheme().is_some() {
-        return match roles.scrape {
-            true => scrape::absolute(proxy, peer, clock, request)
-                .await
-                .map(AnswerBody::from),
-            false => not_here(),
-        };
+        return match is_connect {
+            true => scrape::connect(proxy, caller, clock, request).await,
+            false => scrape::absolute(proxy, caller, clock, request).await,
+        }
+        .map(AnswerBody::from);
     }
     if uri.authority().is_some() {
         let reason = "the request target is neither a URI nor a path";
@@ -65,26 +73,46 @@ async fn answer(
         return not_here();
     };
     if roles.tunnel && path == tunnel::PATH {
-        session::accept(&proxy, peer, clock, request).map(AnswerBody::from)
+        session::accept(&proxy, visitor, clock, request)
+            .await
+            .map(AnswerBody::from)
     } else if roles.tunnel && proxy.config.pushprox && path == pushprox::POLL_PATH {
-        pushprox::poll(proxy, peer, clock, request)
+        pushprox::poll(proxy, visitor, clock, request)
             .await
             .map(AnswerBody::from)
     } else if roles.tunnel && proxy.config.pushprox && path == pushprox::PUSH_PATH {
-        pushprox::push(proxy, peer, clock, request)
+        pushprox::push(proxy, visitor, clock, request)
             .await
             .map(AnswerBody::from)
-    } else if roles.scrape && path.starts_with(scrape::PATH_STYLE) {
-        scrape::path_style(proxy, peer, clock, request)
-            .await
-            .map(AnswerBody::from)
-    } else if roles.web {
+    } else if roles.scrape && path.starts_with(scrape::PATH_STYLE) || roles.web {
         let path = path.to_owned();
-        admin::page(&proxy, &path, request)
-            .await
-            .map(AnswerBody::from)
+        origin(proxy, roles, visitor, clock, &path, request).await
     } else {
         not_here()
+    }
+}
+
+/// What is asked of us as a server by scrapers and people.
+async fn origin(
+    proxy: Arc<Proxy>,
+    roles: Roles,
+    visitor: Visitor,
+    clock: Clock,
+    path: &str,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let caller = proxy.auth.scraper(&visitor, request.headers(), Way::Origin);
+    let caller = match caller.await {
+        Ok(caller) => caller,
+        Err(denied) => return denied.answer(Way::Origin).map(AnswerBody::from),
+    };
+    match roles.scrape && path.starts_with(scrape::PATH_STYLE) {
+        true => scrape::path_style(proxy, caller, clock, request)
+            .await
+            .map(AnswerBody::from),
+        false => admin::page(&proxy, caller, path, request)
+            .await
+            .map(AnswerBody::from),
     }
 }
 
@@ -104,6 +132,22 @@ fn check_host(request: &Request<Incoming>) -> Result<(), &'static str> {
 fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
     rest.starts_with('/').then_some(rest)
+}
+
+/// As the web configuration wants it.
+fn with_headers(mut answer: Response<AnswerBody>, headers: &HeaderMap) -> Response<AnswerBody> {
+    for (name, value) in headers {
+        answer.headers_mut().insert(name, value.clone());
+    }
+    answer
+}
+
+fn too_many(proxy: &Proxy) -> Response<AnswerBody> {
+    proxy.metrics.limit("rate_limit");
+    let words = "more requests than the rate_limit of the web configuration allows\n";
+    let mut response = Response::new(AnswerBody::from(Full::from(words)));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response
 }
 
 fn not_here() -> Response<AnswerBody> {

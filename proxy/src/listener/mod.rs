@@ -18,13 +18,16 @@ use std::time::Duration;
 use adit_common::net::listen::Listener;
 use adit_common::net::socket::{Peer, Socket};
 use adit_common::tunnel::settings::MAX_REQUEST_HEAD;
+use adit_common::web_config::{PeerNames, Secured};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use self::patience::{Patient, Place};
 use crate::Proxy;
+use crate::auth::Visitor;
 use crate::clock::Clock;
 use crate::config::{Bound, Roles};
 
@@ -85,12 +88,16 @@ async fn next(listener: &Listener) -> (Socket, Peer) {
 }
 
 async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer, place: Place) {
+    let Some((socket, names)) = secure(&proxy, socket, peer).await else {
+        return;
+    };
     let clock = Clock::start(&proxy.limits);
     let io = TokioIo::new(Patient::new(socket, clock.clone(), place));
+    let visitor = Visitor::new(peer, names);
     let service = service_fn(|request| {
         let proxy = Arc::clone(&proxy);
-        let clock = clock.clone();
-        async move { dispatch::dispatch(proxy, roles, peer, clock, request).await }
+        let (visitor, clock) = (visitor.clone(), clock.clone());
+        async move { dispatch::dispatch(proxy, roles, visitor, clock, request).await }
     });
     let mut http = http1::Builder::new();
     let connection = http
@@ -123,6 +130,24 @@ async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer,
     };
     if let Err(error) = result {
         tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
+    }
+}
+
+/// Shakes hands where the web configuration says so.
+async fn secure(proxy: &Proxy, socket: Socket, peer: Peer) -> Option<(Secured, PeerNames)> {
+    let web = proxy.auth.web().current();
+    let Some(tls) = &web.tls else {
+        return Some((Secured::Plain(socket), PeerNames::default()));
+    };
+    let deadline = Instant::now() + proxy.limits.handshake_time;
+    match tls.accept(socket, deadline).await {
+        Ok(accepted) => Some((Secured::Tls(Box::new(accepted.stream)), accepted.names)),
+        Err(error) => {
+            let failures = &proxy.metrics.tls_failures;
+            failures.with_label_values(&[error.word()]).inc();
+            tracing::debug!(%peer, reason = %error, "no TLS");
+            None
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use adit_common::net::socket::Socket;
+use adit_common::web_config::Secured;
 use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -44,7 +45,7 @@ impl Drop for Place {
 
 /// A socket that fails with `TimedOut` when its connection's phase has taken too long.
 pub(crate) struct Patient {
-    inner: Socket,
+    inner: Secured,
     clock: Clock,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
     /// What is left to write of an interim answer.
@@ -54,7 +55,7 @@ pub(crate) struct Patient {
 }
 
 impl Patient {
-    pub(crate) fn new(inner: Socket, clock: Clock, place: Place) -> Self {
+    pub(crate) fn new(inner: Secured, clock: Clock, place: Place) -> Self {
         Self {
             inner,
             clock,
@@ -100,7 +101,7 @@ impl Drop for Patient {
     fn drop(&mut self) {
         self.clock.closed();
         if self.clock.resets()
-            && let Socket::Tcp(stream) = &self.inner
+            && let Socket::Tcp(stream) = self.inner.socket()
         {
             // Without it the close looks like the end of the body to an HTTP/1.0 peer.
             let _ = stream.set_zero_linger();
@@ -200,7 +201,7 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let place = Place::take(permit, &IntGauge::new("open", "open").unwrap());
         (
-            Patient::new(Socket::Unix(ours), clock.clone(), place),
+            Patient::new(Secured::Plain(Socket::Unix(ours)), clock.clone(), place),
             theirs,
             clock,
         )

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wire::request::Instruction;
 use crate::Proxy;
+use crate::auth::{Changes, Denied, Grant, Visitor, Way};
 use crate::carrier::{Handed, Poll, Writer};
 use crate::clock::Clock;
 
@@ -39,7 +40,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// scrape can be.
 pub(crate) async fn poll(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    visitor: Visitor,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
@@ -49,6 +50,13 @@ pub(crate) async fn poll(
     if proxy.stop.draining().is_cancelled() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping");
     }
+    // Before the credentials are looked at: a change from then on is noticed.
+    let changes = proxy.auth.changes();
+    let grant = match proxy.auth.client(&visitor, request.headers()).await {
+        Ok(grant) => grant,
+        Err(denied) => return denied.answer(Way::Origin),
+    };
+    let peer = visitor.peer();
     let leg = redirects(request.uri().query());
     let is_kept = keeps_connection(request.version(), request.headers());
     let polled = match timeout(proxy.limits.head_time, polled(request.into_body())).await {
@@ -59,18 +67,24 @@ pub(crate) async fn poll(
         }
         Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the name did not come in time"),
     };
+    if let Err(denied) = grant.may_take(std::slice::from_ref(&polled.name)) {
+        proxy.auth.note_denied(&visitor, &denied);
+        return denied.answer(Way::Origin);
+    }
     let (parked, handed) = Parked::new(&proxy, peer, &polled);
     let waiting = Waiting {
         proxy: &proxy,
         clock: &clock,
         leg,
+        name: &polled.name,
     };
-    let ended = waiting.until_the_end(handed).await;
+    let ended = waiting.until_the_end(handed, grant, changes).await;
     drop(parked);
     match ended {
         Ended::Handed(handed) => hand(handed, &clock, is_kept),
         Ended::Superseded => text(StatusCode::REQUEST_TIMEOUT, "another poll took its place"),
         Ended::PollAgain(leg) => poll_again(leg),
+        Ended::Denied(denied) => denied.answer(Way::Origin),
         Ended::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping"),
     }
 }
@@ -129,6 +143,7 @@ struct Waiting<'a> {
     clock: &'a Clock,
     /// How many redirects led here.
     leg: u32,
+    name: &'a Name,
 }
 
 enum Ended {
@@ -136,11 +151,18 @@ enum Ended {
     /// The same client polled anew, or too many poll for the name.
     Superseded,
     PollAgain(u32),
+    /// What it showed is good no longer.
+    Denied(Denied),
     Stopping,
 }
 
 impl Waiting<'_> {
-    async fn until_the_end(&self, mut handed: oneshot::Receiver<Handed>) -> Ended {
+    async fn until_the_end(
+        &self,
+        mut handed: oneshot::Receiver<Handed>,
+        mut grant: Grant,
+        mut changes: Changes,
+    ) -> Ended {
         let interval = self.proxy.config.liveness.ping_interval;
         loop {
             let quiet = Instant::now() + interval;
@@ -152,6 +174,13 @@ impl Waiting<'_> {
                     MOST_REDIRECTS.. => Ended::Stopping,
                     // Whoever answers there next.
                     leg => Ended::PollAgain(leg + 1),
+                },
+                () = changes.changed() => match self.renewed(&grant) {
+                    Ok(renewed) => {
+                        grant = renewed;
+                        continue;
+                    }
+                    Err(denied) => Ended::Denied(denied),
                 },
                 () = sleep_until(quiet) => match self.leg {
                     MOST_REDIRECTS.. => {
@@ -168,6 +197,13 @@ impl Waiting<'_> {
                 Err(_) => ended,
             };
         }
+    }
+
+    /// What was shown, as of now.
+    fn renewed(&self, grant: &Grant) -> Result<Grant, Denied> {
+        let grant = self.proxy.auth.renew(grant).ok_or(Denied::Wrong)?;
+        grant.may_take(std::slice::from_ref(self.name))?;
+        Ok(grant)
     }
 }
 

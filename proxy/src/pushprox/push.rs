@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use adit_common::fault::{Fault, Report, one_line};
-use adit_common::net::socket::Peer;
+use adit_common::name::Name;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
@@ -22,6 +22,7 @@ use super::wire::answer::{Head, HeadReader, Unreadable};
 use super::wire::body::{Body, BodyError};
 use super::wire::fault;
 use crate::Proxy;
+use crate::auth::{Grant, Visitor, Way};
 use crate::carrier::{Expected, PushedBody};
 use crate::clock::Clock;
 
@@ -34,13 +35,17 @@ const HELD: usize = 256 * 1024;
 /// Takes a push, and answers when its scrape has it: the client looks at no status.
 pub(crate) async fn push(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    visitor: Visitor,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
         return reply(StatusCode::METHOD_NOT_ALLOWED, "a push is a POST");
     }
+    let grant = match proxy.auth.client(&visitor, request.headers()).await {
+        Ok(grant) => grant,
+        Err(denied) => return denied.answer(Way::Origin),
+    };
     let length = request.body().size_hint().exact();
     let mut pushed = Pushed {
         body: request.into_body(),
@@ -51,8 +56,9 @@ pub(crate) async fn push(
         Ok(Ok(head)) => head,
         Ok(Err(unreadable)) => {
             count("malformed");
+            let peer = visitor.peer();
             tracing::info!(%peer, reason = %unreadable.why, "push refused");
-            if let Some(expected) = expected(&proxy, unreadable.id) {
+            if let Some(expected) = expected(&proxy, &grant, unreadable.id) {
                 let words = format!("its client pushed what is no answer: {unreadable}");
                 answer(expected, report(Fault::Malformed, words));
             }
@@ -63,7 +69,7 @@ pub(crate) async fn push(
             return reply(StatusCode::REQUEST_TIMEOUT, "its head did not come in time");
         }
     };
-    let Some(mut expected) = expected(&proxy, head.id) else {
+    let Some(mut expected) = expected(&proxy, &grant, head.id) else {
         count("refused");
         return reply(StatusCode::GONE, "no scrape waits for this push");
     };
@@ -95,8 +101,9 @@ pub(crate) async fn push(
     Response::new(Full::default())
 }
 
-fn expected(proxy: &Proxy, id: Option<Uuid>) -> Option<Expected> {
-    proxy.pushes.take(&id?)
+fn expected(proxy: &Proxy, grant: &Grant, id: Option<Uuid>) -> Option<Expected> {
+    let may = |name: &Name| grant.may_take(std::slice::from_ref(name)).is_ok();
+    proxy.pushes.take(&id?, may)
 }
 
 /// All of it has come.

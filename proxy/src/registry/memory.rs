@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use adit_common::name::Name;
+use adit_common::registration::Registration;
 use adit_common::tunnel::goodbye::End;
 use tokio::time::Instant;
 
@@ -255,6 +256,20 @@ impl Registry {
         let mut names: Vec<Name> = listed.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// What is offered under every such name, sorted by name. Of PushProx's clients nobody knows.
+    pub(crate) fn offers(&self) -> Vec<(Name, Arc<Registration>)> {
+        let list = self.memory.list;
+        let listed = |seat: &Seat| !seat.is_empty() || seat.seen().elapsed() < list;
+        let tables = self.read();
+        let listed = tables.seats.iter().filter(|(_, seat)| listed(seat));
+        let mut offers: Vec<_> = listed
+            .filter_map(|(name, seat)| Some((name.clone(), Arc::clone(seat.offer()?))))
+            .collect();
+        drop(tables);
+        offers.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        offers
     }
 
     /// How many names are here, and how many away.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_common::registration::Registration;
 use tokio::time::Instant;
 
 use crate::carrier::{Carrier, Poll, Poller, Session};
@@ -25,6 +26,8 @@ pub(super) struct Seat {
     pollers: Vec<Polling>,
     /// The machine whose polls are used.
     active: Option<Option<IpAddr>>,
+    /// Of whoever took the name last.
+    offer: Option<Arc<Registration>>,
     /// By the rule that held when a poll came last.
     duplicates: Duplicates,
     /// When the last session was lost, if it did not say that it leaves.
@@ -68,6 +71,7 @@ impl Seat {
             sessions: Vec::new(),
             pollers: Vec::new(),
             active: None,
+            offer: None,
             duplicates: Duplicates::default(),
             lost: None,
             seen: Instant::now(),
@@ -105,9 +109,15 @@ impl Seat {
         self.pollers.iter().any(since)
     }
 
+    /// What whoever had it last offers, also while it is away.
+    pub(super) fn offer(&self) -> Option<&Arc<Registration>> {
+        self.offer.as_ref()
+    }
+
     /// A session takes the name, or keeps it.
     pub(super) fn enter(&mut self, session: &Arc<Session>) {
         self.lost = None;
+        self.offer = Some(session.offer());
         if !self.sessions.iter().any(|other| other.id() == session.id()) {
             self.sessions.push(Arc::clone(session));
         }

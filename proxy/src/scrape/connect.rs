@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use adit_common::deadline::Deadline;
 use adit_common::fault::Report;
 use adit_common::headers;
-use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use adit_common::tunnel::relay::relay;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -28,6 +27,7 @@ use super::reply::Refusal;
 use super::request::{self, Form};
 use super::route::route;
 use crate::Proxy;
+use crate::auth::Caller;
 use crate::carrier::{Carrier, RequestBody};
 use crate::clock::Clock;
 
@@ -35,7 +35,7 @@ use crate::clock::Clock;
 /// says no timeout, and lives as long as the scraper keeps its TLS connection.
 pub(crate) async fn connect(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    caller: Caller,
     clock: Clock,
     mut request: Request<Incoming>,
 ) -> Response<ScrapeBody> {
@@ -45,7 +45,10 @@ pub(crate) async fn connect(
     let opened = match request::connect(request.uri()) {
         Ok(target) => {
             flight.of(&target);
-            open(&proxy, &mut flight, target, deadline).await
+            match forward::allow(&proxy, &caller, &target) {
+                Ok(()) => open(&proxy, &mut flight, target, deadline).await,
+                Err(refusal) => Err(refusal),
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -69,6 +72,7 @@ pub(crate) async fn connect(
             let response = refusal.answer();
             flight.refused(&refusal);
             flight.answered(response.status().as_u16());
+            let peer = caller.visitor().peer();
             tracing::debug!(%peer, ?refusal, "CONNECT refused");
             response.map(Either::Left)
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use adit_common::deadline::Deadline;
 use adit_common::fault::{Fault, Report};
 use adit_common::headers::{self, strip_hop_by_hop};
-use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use http::{Request, Response};
 use http_body_util::Either;
@@ -18,6 +17,7 @@ use super::reply::Refusal;
 use super::request::{Form, Scrape, Spare};
 use super::route::route;
 use crate::Proxy;
+use crate::auth::Caller;
 use crate::carrier::{CarrierBody, RequestBody, SendError};
 use crate::clock::Clock;
 
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 /// reset, and the client drops its request to the target.
 pub(super) async fn answer(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    caller: Caller,
     clock: Clock,
     form: Form,
     scrape: Result<Scrape, Refusal>,
@@ -36,7 +36,10 @@ pub(super) async fn answer(
             clock.extend(scrape.deadline.instant());
             flight.of(&scrape.target);
             let (deadline, version) = (scrape.deadline, scrape.version);
-            let answered = forward(&proxy, &mut flight, scrape).await;
+            let answered = match allow(&proxy, &caller, &scrape.target) {
+                Ok(()) => forward(&proxy, &mut flight, scrape).await,
+                Err(refusal) => Err(refusal),
+            };
             answered.map(|response| (response, deadline, version))
         }
         Err(refusal) => Err(refusal),
@@ -55,10 +58,19 @@ pub(super) async fn answer(
             let response = refusal.answer();
             flight.refused(&refusal);
             flight.answered(response.status().as_u16());
+            let peer = caller.visitor().peer();
             tracing::debug!(%peer, form = form.as_str(), ?refusal, "scrape refused");
             response.map(Either::Left)
         }
     }
+}
+
+/// Whether whoever asks may scrape it.
+pub(super) fn allow(proxy: &Proxy, caller: &Caller, target: &Target) -> Result<(), Refusal> {
+    caller.may_scrape(target).map_err(|words| {
+        proxy.auth.note_forbidden(caller, &words);
+        Refusal::Forbidden(words)
+    })
 }
 
 /// Sends it, and sends it again when its carrier was lost and it may be.

@@ -23,7 +23,6 @@ mod reply;
 
 use std::sync::Arc;
 
-use adit_common::net::socket::Peer;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -33,6 +32,7 @@ pub(crate) use self::reply::bad_request;
 pub(crate) use self::request::PATH_STYLE;
 
 use crate::Proxy;
+use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -47,21 +47,21 @@ pub(crate) fn prepare(metrics: &Metrics) {
 /// `GET http://pi:9100/metrics`: what a `proxy_url` makes of a scrape.
 pub(crate) async fn absolute(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    caller: Caller,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Response<ScrapeBody> {
     let scrape = request::absolute(request, &proxy.config.timeouts);
-    forward::answer(proxy, peer, clock, request::Form::Absolute, scrape).await
+    forward::answer(proxy, caller, clock, request::Form::Absolute, scrape).await
 }
 
 /// `GET {prefix}/scrape/http/pi:9100/metrics`: what every front proxy passes.
 pub(crate) async fn path_style(
     proxy: Arc<Proxy>,
-    peer: Peer,
+    caller: Caller,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Response<ScrapeBody> {
     let scrape = request::path_style(request, &proxy.config);
-    forward::answer(proxy, peer, clock, request::Form::Path, scrape).await
+    forward::answer(proxy, caller, clock, request::Form::Path, scrape).await
 }

@@ -21,6 +21,8 @@ use super::course::Event;
 pub(crate) enum Refusal {
     /// The scraper: not a proxy request we understand.
     BadRequest(String),
+    /// The scraper: it may not scrape that.
+    Forbidden(String),
     /// The client: nobody has this name.
     Unknown(Name),
     /// The client: it had this name and left so long ago, and waiting for it was in vain.
@@ -51,6 +53,7 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::BadRequest(why) => (S::BAD_REQUEST, "http_request_error", why.clone()),
+            Self::Forbidden(why) => (S::FORBIDDEN, "http_request_denied", why.clone()),
             Self::Unknown(name) => {
                 let words = format!("no client for {name}");
                 (S::BAD_GATEWAY, "destination_not_found", words)
@@ -100,6 +103,7 @@ impl Refusal {
             Self::CarrierLost(..) => Event::Lost,
             Self::Deadline(..) => Event::Expired,
             Self::BadRequest(_)
+            | Self::Forbidden(_)
             | Self::Unknown(_)
             | Self::Away(..)
             | Self::Unable(..)
@@ -179,6 +183,7 @@ mod tests {
                 400,
                 "what \"is\" this",
             ),
+            (Refusal::Forbidden("x may not".into()), 403, "x may not"),
             (Refusal::Unknown(pi.clone()), 502, "no client for pi"),
             (
                 Refusal::Away(pi.clone(), Duration::from_secs(42)),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use adit_common::headers::INSTANCE;
-use adit_common::net::socket::Peer;
 use adit_common::registration::Instance;
 use adit_common::tunnel::SUBPROTOCOL;
 use bytes::Bytes;
@@ -16,17 +15,34 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::life;
+use super::life::{self, Admitted};
 use crate::Proxy;
+use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
 
 /// Answers a request for a tunnel; with a 101 the session lives in a task of its own.
-pub(crate) fn accept(
+pub(crate) async fn accept(
     proxy: &Arc<Proxy>,
-    peer: Peer,
+    visitor: Visitor,
     clock: Clock,
     mut request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
+    // Before the credentials are looked at: a change from then on is noticed.
+    let changes = proxy.auth.changes();
+    let placed = match proxy.auth.client(&visitor, request.headers()).await {
+        Ok(grant) => proxy
+            .auth
+            .place(&visitor, &grant)
+            .map(|place| (grant, place)),
+        Err(denied) => Err(denied),
+    };
+    let (grant, place) = match placed {
+        Ok(placed) => placed,
+        Err(denied) => {
+            proxy.metrics.tunnels_refused.inc();
+            return denied.answer(Way::Origin);
+        }
+    };
     let checked = if proxy.stop.draining().is_cancelled() {
         Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -39,12 +55,19 @@ pub(crate) fn accept(
         Ok(Upgrade { key, instance }) => {
             clock.upgraded();
             let upgrade = hyper::upgrade::on(&mut request);
-            let living = life::live(Arc::clone(proxy), peer, instance, upgrade);
+            let admitted = Admitted {
+                visitor,
+                grant,
+                changes,
+                _place: place,
+            };
+            let living = life::live(Arc::clone(proxy), admitted, instance, upgrade);
             proxy.stop.spawn(living);
             switching(&key)
         }
         Err(refused) => {
             proxy.metrics.tunnels_refused.inc();
+            let peer = visitor.peer();
             tracing::info!(%peer, reason = %refused.reason, "tunnel refused");
             refused.answer()
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit_common::net::socket::Peer;
+use adit_common::name::Name;
 use adit_common::registration::{Instance, Registration};
 use adit_common::tunnel::goodbye::{End, Ending, Farewell, Goodbye};
 use adit_common::tunnel::tasks::Tasks;
@@ -13,15 +13,49 @@ use tracing::Instrument;
 use super::registration::{RegistrationEnd, Registrations, accepted, going_away};
 use super::tunnel::{Driver, Tunnel};
 use crate::Proxy;
+use crate::auth::{Changes, Denied, Grant, Place, Visitor};
 use crate::carrier::Session;
 
+/// Whoever was let in, and by what.
+pub(super) struct Admitted {
+    pub(super) visitor: Visitor,
+    pub(super) grant: Grant,
+    /// Since the credentials were looked at.
+    pub(super) changes: Changes,
+    pub(super) _place: Place,
+}
+
+impl Admitted {
+    /// Whether it may have these names as of now.
+    fn may_take(&mut self, proxy: &Proxy, names: &[Name]) -> Result<(), Denied> {
+        let renewed = proxy.auth.renew(&self.grant);
+        let allowed = match renewed {
+            Some(grant) => {
+                self.grant = grant;
+                self.grant.may_take(names)
+            }
+            None => {
+                let words = format!("these credentials ({}) are good no longer", self.grant.id());
+                Err(Denied::Forbidden(words))
+            }
+        };
+        allowed.inspect_err(|denied| proxy.auth.note_denied(&self.visitor, denied))
+    }
+}
+
 /// Runs until the session is over; then nothing of it is left.
-pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgrade: OnUpgrade) {
+pub(super) async fn live(
+    proxy: Arc<Proxy>,
+    admitted: Admitted,
+    instance: Instance,
+    upgrade: OnUpgrade,
+) {
+    let peer = admitted.visitor.peer();
     let span = tracing::info_span!("session", %peer, instance = %instance.id);
     async {
         let opening = Tunnel::open(upgrade, proxy.config.liveness);
         match timeout(proxy.limits.registration_time, opening).await {
-            Ok(Ok(tunnel)) => serve(&proxy, instance, tunnel).await,
+            Ok(Ok(tunnel)) => serve(&proxy, admitted, instance, tunnel).await,
             Ok(Err(why)) => tracing::info!(reason = %why, "tunnel failed"),
             Err(_) => tracing::info!(reason = "no upgrade in time", "tunnel failed"),
         }
@@ -30,7 +64,7 @@ pub(super) async fn live(proxy: Arc<Proxy>, peer: Peer, instance: Instance, upgr
     .await;
 }
 
-async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
+async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunnel: Tunnel) {
     let Tunnel {
         mut sender,
         driver,
@@ -56,6 +90,7 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
         Ok(Ok((registrations, registration))) => {
             let session = Session::new(
                 instance,
+                registration,
                 Some(sender.clone()),
                 &proxy.limits,
                 ending.clone(),
@@ -63,9 +98,9 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
             drop(sender);
             registered(
                 proxy,
+                admitted,
                 &session,
                 registrations,
-                registration,
                 &mut driver,
                 &tasks,
             )
@@ -95,13 +130,14 @@ async fn serve(proxy: &Arc<Proxy>, instance: Instance, tunnel: Tunnel) {
 /// The session serves while this runs.
 async fn registered(
     proxy: &Arc<Proxy>,
+    mut admitted: Admitted,
     session: &Arc<Session>,
     mut registrations: Registrations,
-    first: Registration,
     driver: &mut Option<Driver>,
     tasks: &Tasks,
 ) {
-    if !claim(proxy, session, &first) {
+    let first = session.offer();
+    if !claim(proxy, &mut admitted, session, &first.names) {
         return refused(proxy, session.ending());
     }
     if let Some(sender) = session.sender() {
@@ -110,6 +146,7 @@ async fn registered(
     proxy.metrics.sessions.inc();
     tracing::info!(
         names = %list(&first),
+        credentials = admitted.grant.id(),
         targets = first.targets.len(),
         version = %first.version,
         "client registered"
@@ -117,6 +154,7 @@ async fn registered(
     let ending = session.ending();
     let draining = proxy.stop.draining();
     let mut moving = false;
+    drop(first);
     loop {
         tokio::select! {
             () = drive(driver) => {
@@ -132,16 +170,24 @@ async fn registered(
                     tell(proxy, tasks, going_away(sender));
                 }
             }
+            () = admitted.changes.changed() => {
+                if let Err(denied) = admitted.may_take(proxy, &session.offer().names) {
+                    session.dismiss(Farewell::Denied, denied);
+                    break;
+                }
+            }
             () = proxy.stop.done().cancelled() => {
                 session.dismiss(Farewell::GoingAway, "the proxy is stopping");
                 break;
             }
             next = registrations.next() => match next {
                 Ok(changed) => {
-                    if !claim(proxy, session, &changed) {
+                    let names = list(&changed);
+                    session.offers(changed);
+                    if !claim(proxy, &mut admitted, session, &session.offer().names) {
                         break;
                     }
-                    tracing::info!(names = %list(&changed), "registration changed");
+                    tracing::info!(%names, "registration changed");
                 }
                 Err(end) => {
                     note(ending, end);
@@ -169,9 +215,18 @@ where
     });
 }
 
-fn claim(proxy: &Arc<Proxy>, session: &Arc<Session>, registration: &Registration) -> bool {
+fn claim(
+    proxy: &Arc<Proxy>,
+    admitted: &mut Admitted,
+    session: &Arc<Session>,
+    names: &[Name],
+) -> bool {
+    if let Err(denied) = admitted.may_take(proxy, names) {
+        session.dismiss(Farewell::Denied, denied);
+        return false;
+    }
     let rules = proxy.rules.current();
-    match proxy.registry.claim(session, &registration.names, &rules) {
+    match proxy.registry.claim(session, names, &rules) {
         Ok(evicted) => {
             for old in evicted {
                 let by = session.instance().id;
