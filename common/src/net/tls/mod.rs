@@ -23,8 +23,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use error::TlsError;
 pub(crate) use error::pem_reason;
+pub use error::{TlsError, certificate_refusal};
 use error::{handshake_reason, pair_reason};
 pub(crate) use verify::is_a_cas_own;
 use verify::{AcceptAnyone, OrListed};
