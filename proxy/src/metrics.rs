@@ -19,6 +19,7 @@ const SCRAPE_SECONDS: [f64; 12] = [
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) connections: IntGauge,
+    pub(crate) tls_failures: IntCounterVec,
     pub(crate) auth_failures: IntCounterVec,
     pub(crate) limits_reached: IntCounterVec,
     pub(crate) sessions: IntGauge,
@@ -51,6 +52,11 @@ impl Metrics {
         let make = Make(&registry);
         Ok(Self {
             connections: make.gauge("connections", "Connections accepted and open.")?,
+            tls_failures: make.counters(
+                "tls_handshake_failures_total",
+                "Connections that came to no TLS, by why.",
+                &["reason"],
+            )?,
             auth_failures: make.counters(
                 "auth_failures_total",
                 "Requests that were not let in, by who asked and why.",

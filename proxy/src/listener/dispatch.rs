@@ -30,7 +30,7 @@ pub(super) async fn dispatch(
     let web = proxy.auth.web().current();
     let answer = if let Err(reason) = check_host(&request) {
         scrape::bad_request(reason).map(AnswerBody::from)
-    } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.admit()) {
+    } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
         too_many(&proxy)
     } else {
         match admitted {

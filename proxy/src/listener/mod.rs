@@ -31,6 +31,7 @@ use std::time::Duration;
 use adit_common::net::listen::Listener;
 use adit_common::net::socket::{Peer, Socket};
 use adit_common::tunnel::settings::MAX_REQUEST_HEAD;
+use adit_common::web_config::{PeerNames, Secured};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -156,6 +157,9 @@ async fn connection(
     else {
         return;
     };
+    let Some((socket, names)) = secure(&proxy, socket, peer).await else {
+        return;
+    };
     let clock = Clock::start(limits);
     let places = (place, Arc::clone(&entry));
     let io = Patient::new(
@@ -165,7 +169,7 @@ async fn connection(
         &proxy.metrics,
         places,
     );
-    let visitor = Visitor::new(peer, None);
+    let visitor = Visitor::new(peer, names);
     let service = service_fn(|request: Request<Incoming>| {
         let (proxy, clock) = (Arc::clone(&proxy), clock.clone());
         let headers = request.headers();
@@ -206,6 +210,27 @@ async fn connection(
             proxy.metrics.limit("request_head");
         }
         tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
+    }
+}
+
+/// Shakes hands where the web configuration says so.
+async fn secure(proxy: &Proxy, socket: Socket, peer: Peer) -> Option<(Secured, PeerNames)> {
+    let web = proxy.auth.web().current();
+    let Some(tls) = &web.tls else {
+        return Some((Secured::Plain(socket), PeerNames::default()));
+    };
+    let deadline = Instant::now() + proxy.limits.handshake_time;
+    match tls.accept(socket, deadline).await {
+        Ok(accepted) => Some((Secured::Tls(Box::new(accepted.stream)), accepted.names)),
+        Err(error) => {
+            let failures = &proxy.metrics.tls_failures;
+            failures.with_label_values(&[error.word()]).inc();
+            if error.word() == "timeout" {
+                proxy.metrics.limit("handshake_time");
+            }
+            tracing::debug!(%peer, reason = %error, "no TLS");
+            None
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use adit_common::net::socket::Socket;
+use adit_common::web_config::Secured;
 use bytes::{Buf as _, Bytes};
 use prometheus::{IntCounterVec, IntGauge};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -50,7 +50,7 @@ impl Drop for Place {
 
 /// A socket that fails with `TimedOut` when its connection's phase has taken too long.
 pub(crate) struct Patient {
-    inner: Socket,
+    inner: Secured,
     clock: Clock,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
     /// What is left to write that is ours and not hyper's: an interim answer, or our words instead of
@@ -69,7 +69,7 @@ pub(crate) struct Patient {
 
 impl Patient {
     pub(super) fn new(
-        inner: Socket,
+        inner: Secured,
         clock: Clock,
         request_head: usize,
         metrics: &Metrics,
@@ -173,7 +173,7 @@ impl Drop for Patient {
     fn drop(&mut self) {
         self.clock.closed();
         if self.clock.resets()
-            && let Some(stream) = self.inner.tcp()
+            && let Some(stream) = self.inner.socket().tcp()
         {
             // Without it the close looks like the end of the body to an HTTP/1.0 peer.
             let _ = stream.set_zero_linger();
@@ -256,6 +256,8 @@ mod tests {
 
     use std::time::Duration;
 
+    use adit_common::net::socket::Socket;
+
     use super::*;
     use crate::config::Limits;
 
@@ -266,7 +268,13 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let place = Place::take(permit, &metrics.connections);
         let places = (place, Arc::new(Entry::Exempt));
-        let patient = Patient::new(ours.into(), clock.clone(), 4096, &metrics, places);
+        let patient = Patient::new(
+            Socket::Unix(ours).into(),
+            clock.clone(),
+            4096,
+            &metrics,
+            places,
+        );
         (patient, theirs, clock)
     }
 

@@ -77,7 +77,10 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
     } = tunnel;
     let _end = tasks.end_on_drop();
     let mut driver = Some(driver);
-    let (time, names) = (proxy.limits.registration_time, proxy.limits.names_per_session);
+    let (time, names) = (
+        proxy.limits.registration_time,
+        proxy.limits.names_per_session,
+    );
     let first = async {
         let mut registrations = Registrations::ask(&mut sender, names).await?;
         let registration = registrations.next().await?;

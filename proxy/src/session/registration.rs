@@ -87,7 +87,11 @@ impl Registrations {
         let registration = match Registration::from_line(line) {
             Ok(registration) => registration,
             // More than any session may have: that is this limit as well.
-            Err(RegistrationError::TooMany { what: "names", found, .. }) => {
+            Err(RegistrationError::TooMany {
+                what: "names",
+                found,
+                ..
+            }) => {
                 return Err(RegistrationEnd::Names(found, self.names));
             }
             Err(error) => return Err(error.into()),
