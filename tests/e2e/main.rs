@@ -24,6 +24,7 @@ mod exporters;
 mod requests;
 mod upstreams;
 
+mod limits;
 mod refusals;
 mod bad_requests;
 mod bad_tunnels;

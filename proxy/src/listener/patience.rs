@@ -58,8 +58,8 @@ pub(crate) struct Patient {
     own: Bytes,
     /// So many bytes of hyper's answer that ours replaces.
     instead: Option<usize>,
-    /// Bytes of an answer wait for a peer that does not read.
-    blocked: bool,
+    /// Since then bytes of an answer have waited for a peer that does not read.
+    blocked: Option<Instant>,
     request_head: usize,
     limits_reached: IntCounterVec,
     /// Given back with the socket, whoever has it by then.
@@ -81,7 +81,7 @@ impl Patient {
             timer: None,
             own: Bytes::new(),
             instead: None,
-            blocked: false,
+            blocked: None,
             request_head,
             limits_reached: metrics.limits_reached.clone(),
             _place: place,
@@ -122,24 +122,31 @@ impl Patient {
         match Pin::new(&mut self.inner).poll_write_vectored(cx, bufs) {
             Poll::Pending => self.poll_blocked(cx),
             ready => {
-                self.blocked = false;
+                self.blocked = None;
                 ready
             }
         }
     }
 
     fn poll_blocked<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.blocked = true;
+        self.blocked.get_or_insert_with(Instant::now);
         self.poll_pending(cx)
     }
 
     /// The phase has taken too long. Whoever had begun to ask is told, if that can be written at once.
     fn expire(&mut self, cx: &mut Context<'_>) -> io::Error {
-        let (limit, begun) = self.clock.overrun();
+        let over = self
+            .clock
+            .until()
+            .is_some_and(|until| until <= Instant::now());
+        let (limit, begun) = match over {
+            true => self.clock.overrun(),
+            false => (Some("page_time"), false),
+        };
         if let Some(limit) = limit {
             self.limits_reached.with_label_values(&[limit]).inc();
         }
-        if begun && !self.blocked {
+        if begun && self.blocked.is_none() {
             let words = last_words::written(&Refusal::HeadTooSlow(self.clock.head_time()));
             let written = Pin::new(&mut self.inner).poll_write(cx, &words);
             if let Poll::Ready(Ok(_)) = written {
@@ -150,9 +157,22 @@ impl Patient {
         io::ErrorKind::TimedOut.into()
     }
 
+    /// When it has taken too long. What is done with may still wait to be read, with nothing that is
+    /// being served to keep its time.
+    fn until(&self) -> Option<Instant> {
+        let until = self.clock.until();
+        match self.blocked {
+            Some(since) if !self.clock.is_serving() => {
+                let read = since + self.clock.page_time();
+                Some(until.map_or(read, |until| until.min(read)))
+            }
+            _ => until,
+        }
+    }
+
     /// For an operation that is pending.
     fn poll_pending<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let Some(until) = self.clock.until() else {
+        let Some(until) = self.until() else {
             return Poll::Pending;
         };
         let (set, timer) = self
@@ -232,7 +252,7 @@ impl AsyncWrite for Patient {
         match Pin::new(&mut this.inner).poll_flush(cx) {
             Poll::Pending => this.poll_blocked(cx),
             ready => {
-                this.blocked = false;
+                this.blocked = None;
                 ready
             }
         }

@@ -173,3 +173,14 @@ async fn what_is_upgraded_keeps_its_own_time() {
     assert_eq!(patient.read(&mut [0]).await.unwrap(), 1);
     late.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_and_is_not_read_has_the_time_of_a_page() {
+    let (mut patient, _theirs, clock) = patient();
+    drop(clock.serve());
+    let start = Instant::now();
+    let error = patient.write_all(&vec![0; 16 << 20]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed(), Duration::from_secs(30));
+    assert_eq!(reached(&patient, "page_time"), 1);
+}

@@ -1,0 +1,440 @@
+//! Every limit is reached on purpose: whoever does it is told which one it was, it is counted, and
+//! others go on.
+
+use std::fs;
+use std::time::Duration;
+
+use adit_common::tunnel::goodbye::{End, Farewell};
+use adit_tests::binaries;
+use adit_tests::metrics::Metrics;
+use adit_tests::pair::{Client, Proxy};
+use adit_tests::scraper::{self, Answer, Connection};
+use adit_tests::target::Target;
+use adit_tests::target::answers::ok;
+use adit_tests::tls::Authority;
+use adit_tests::tunnel::{FakeClient, refused_upgrade, upgrade_request};
+use adit_tests::wait::{PATIENCE, eventually, within};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const PI: &str = r#"{"names":["pi"],"any_port":true}"#;
+/// Where a fake client gives no answer.
+const STALL: &str = "http://pi:9100/stall";
+
+/// A proxy with these limits, in the flow style of YAML.
+struct Limited {
+    proxy: Proxy,
+    _folder: tempfile::TempDir,
+}
+
+impl Limited {
+    async fn to(limits: &str) -> Self {
+        Self::with(limits, &[]).await
+    }
+
+    async fn with(limits: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("proxy.yml");
+        fs::write(&file, format!("limits: {{{limits}}}\n")).unwrap();
+        let flag = format!("--config.file={}", file.display());
+        let flags: Vec<&str> = flags.iter().copied().chain([flag.as_str()]).collect();
+        let proxy = Proxy::start(&flags).await;
+        Self {
+            proxy,
+            _folder: folder,
+        }
+    }
+
+    async fn reached(&self, limit: &str) -> f64 {
+        reached(self.proxy.address, limit).await
+    }
+
+    async fn scrape(&self, uri: &str) -> Answer {
+        scraper::scrape(self.proxy.address, uri).await
+    }
+
+    fn scraping(&self, uri: &'static str) -> JoinHandle<Answer> {
+        tokio::spawn(scraper::scrape(self.proxy.address, uri))
+    }
+
+    async fn connection(&self) -> Connection {
+        Connection::open(self.proxy.address).await
+    }
+}
+
+async fn reached(proxy: std::net::SocketAddr, limit: &str) -> f64 {
+    let series = format!("adit_proxy_limits_reached_total{{limit=\"{limit}\"}}");
+    Metrics::of(proxy).await.series(&series)
+}
+
+/// What else comes until the proxy closes.
+async fn rest(connection: Connection) -> String {
+    let (mut stream, mut text) = connection.into_parts();
+    let reading = stream.read_to_end(&mut text);
+    // A reset is an end as well.
+    let _ = within(PATIENCE, "the proxy closes", reading).await;
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_limit_is_counted_from_the_start() {
+    let proxy = Proxy::start(&[]).await;
+    let page = scraper::page(proxy.address, "/metrics").await.text();
+    let series = page.matches("\nadit_proxy_limits_reached_total{").count();
+    assert_eq!(series, 16, "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrapes_under_way_in_all_and_at_one_client() {
+    for (limits, key, says) in [
+        ("scrapes: 2", "scrapes", "2 scrapes are under way (scrapes)"),
+        (
+            "scrapes_per_client: 2",
+            "scrapes_per_client",
+            "2 scrapes are under way at the client for pi (scrapes_per_client)",
+        ),
+    ] {
+        let limited = Limited::to(limits).await;
+        let client = FakeClient::register(limited.proxy.address, PI).await;
+        client.accepted().await;
+        let stalled = [limited.scraping(STALL), limited.scraping(STALL)];
+        client.is_asked(2).await;
+        limited.scrape("http://pi:9100/m").await.refusal(429, says);
+        assert_eq!(limited.reached(key).await, 1.0);
+        // Whoever leaves gives its place back.
+        let [one, _other] = stalled;
+        one.abort();
+        eventually(PATIENCE, "there is a place", async || {
+            match limited.scrape("http://pi:9100/m").await.head.status {
+                200 => Ok(()),
+                status => Err(status.to_string()),
+            }
+        })
+        .await;
+    }
+}
+
+/// A proxy with these limits, a client of it, and a CONNECT that is open there.
+async fn connected(limits: &str) -> (Limited, Client, Connection, Target) {
+    let limited = Limited::to(limits).await;
+    let target = Target::start(ok("m 1\n"));
+    let flag = format!("--target=pi:9100=http://{}", target.address());
+    let client = Client::start(&[&limited.proxy.url()], &[&flag]).await;
+    let mut open = limited.connection().await;
+    open.write(CONNECT).await;
+    assert_eq!(open.head_and_no_more().await.status, 200);
+    (limited, client, open, target)
+}
+
+const CONNECT: &str = "CONNECT pi:9100 HTTP/1.1\r\nHost: pi:9100\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connects_at_one_client() {
+    let (limited, _client, mut open, _target) = connected("connects_per_client: 1").await;
+    let says = "1 CONNECTs are open at the client for pi (connects_per_client)";
+    scraper::send(limited.proxy.address, CONNECT)
+        .await
+        .refusal(429, says);
+    assert_eq!(limited.reached("connects_per_client").await, 1.0);
+    open.write("GET /metrics HTTP/1.1\r\nHost: pi\r\n\r\n")
+        .await;
+    let head = open.head().await;
+    assert_eq!(head.status, 200, "the one that is open goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connect_that_is_idle() {
+    let (limited, _client, open, _target) = connected("connect_idle_time: 300ms").await;
+    assert_eq!(rest(open).await, "");
+    assert_eq!(limited.reached("connect_idle_time").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrapes_that_wait_for_one_client_and_for_all() {
+    let flag = "--scrape.startup-wait=30s";
+    let limited = Limited::with("waiting: 3, waiting_per_name: 2", &[flag]).await;
+    let mut waiting = Vec::new();
+    for (uri, says, key) in [
+        (
+            "http://pi:9100/m",
+            "2 scrapes wait for pi (waiting_per_name)",
+            "waiting_per_name",
+        ),
+        (
+            "http://nas:9100/m",
+            "3 scrapes wait for clients (waiting)",
+            "waiting",
+        ),
+    ] {
+        while waiting.len() < if key == "waiting" { 3 } else { 2 } {
+            waiting.push(limited.scraping(uri));
+        }
+        let address = limited.proxy.address;
+        eventually(PATIENCE, "scrapes wait", async || {
+            let count = Metrics::of(address).await.sum("adit_proxy_scrapes_waiting");
+            match count == waiting.len() as f64 {
+                true => Ok(()),
+                false => Err(count.to_string()),
+            }
+        })
+        .await;
+        let answer = limited.scrape(uri).await.refusal(429, says);
+        assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
+        assert_eq!(limited.reached(key).await, 1.0);
+    }
+    let _client = FakeClient::register(limited.proxy.address, PI).await;
+    let nas = waiting.pop().unwrap();
+    for pi in waiting {
+        pi.await.unwrap().expect(200);
+    }
+    nas.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_does_not_come() {
+    let limited = Limited::to("head_time: 400ms").await;
+    let mut slow = limited.connection().await;
+    let silent = limited.connection().await;
+    slow.write("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        .await;
+    let text = rest(slow).await;
+    let says = "the request's head took longer than 400ms (head_time)";
+    assert!(
+        text.starts_with(&format!("HTTP/1.1 408 {says}\r\n")),
+        "{text}"
+    );
+    assert!(text.ends_with(&format!("\r\n\r\n{says}\n")), "{text}");
+    // Whoever has asked nothing would take it for the answer to what they ask next.
+    assert_eq!(rest(silent).await, "");
+    assert_eq!(limited.reached("head_time").await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_does_not_come_behind_another() {
+    let limited = Limited::to("head_time: 400ms").await;
+    let mut connection = limited.connection().await;
+    let fine = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.exchange(fine).await.expect(200);
+    connection.write("GET /metr").await;
+    let text = rest(connection).await;
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    assert_eq!(limited.reached("head_time").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_rests() {
+    let limited = Limited::to("idle_time: 300ms").await;
+    let mut connection = limited.connection().await;
+    let fine = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.exchange(fine).await.expect(200);
+    assert_eq!(rest(connection).await, "");
+    assert_eq!(limited.reached("idle_time").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large() {
+    let limited = Limited::to("request_head: 8KiB").await;
+    let with = |fields: &str| format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    let large = with(&format!("X-Large: {}\r\n", "x".repeat(8200)));
+    let endless = format!("GET /-/healthy HTTP/1.1\r\nX-Large: {}", "x".repeat(20_000));
+    let many = with(
+        &(0..120)
+            .map(|n| format!("X-{n}: 1\r\n"))
+            .collect::<String>(),
+    );
+    let says = "the request's head is larger than 8KiB (request_head), or has more than 100 fields";
+    for (n, request) in [large, endless, many].into_iter().enumerate() {
+        let mut connection = limited.connection().await;
+        // Also behind a request that was fine.
+        if n % 2 == 0 {
+            connection.exchange(with("")).await.expect(200);
+        }
+        connection.exchange(request).await.refusal(431, says);
+        assert_eq!(rest(connection).await, "");
+        assert_eq!(limited.reached("request_head").await, (n + 1) as f64);
+    }
+    let most = with(&format!("X-Large: {}\r\n", "x".repeat(8000)));
+    scraper::send(limited.proxy.address, most).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_too_long() {
+    let proxy = Proxy::start(&[]).await;
+    let path = "x".repeat(66_000);
+    let request = format!("GET http://pi:9100/{path} HTTP/1.1\r\nHost: pi:9100\r\n\r\n");
+    let says = "the request target is longer than 65534 bytes";
+    scraper::send(proxy.address, request)
+        .await
+        .refusal(414, says);
+    assert_eq!(reached(proxy.address, "request_head").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_not_read() {
+    let limited = Limited::to("page_time: 1s").await;
+    let mut connection = limited.connection().await;
+    // More pages than any socket holds.
+    let page = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.write(page.repeat(4000)).await;
+    eventually(
+        PATIENCE,
+        "the connection is given up",
+        async || match limited.reached("page_time").await {
+            1.0 => Ok(()),
+            count => Err(count.to_string()),
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_in_all() {
+    let limited = Limited::to("connections: 2").await;
+    let fine = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut one = limited.connection().await;
+    one.exchange(fine).await.expect(200);
+    let mut two = limited.connection().await;
+    two.exchange(fine).await.expect(200);
+    // The kernel takes it in, and it waits there.
+    let address = limited.proxy.address;
+    let third = tokio::spawn(scraper::send(address, fine));
+    eventually(PATIENCE, "it is counted that all are taken", async || {
+        let text = one.exchange(fine).await.expect(200).text();
+        let full = "\nadit_proxy_limits_reached_total{limit=\"connections\"} 1\n";
+        let both = "\nadit_proxy_connections 2\n";
+        match text.contains(full) && text.contains(both) {
+            true => Ok(()),
+            false => Err(text),
+        }
+    })
+    .await;
+    assert!(!third.is_finished());
+    drop(two);
+    third.await.unwrap().expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_one_credential() {
+    let limited = Limited::to("sessions_per_credential: 1").await;
+    let address = limited.proxy.address;
+    let client = FakeClient::register(address, PI).await;
+    client.accepted().await;
+    let answer = refused_upgrade(address, &upgrade_request()).await;
+    let text = answer.expect(429).text();
+    assert!(text.contains("(sessions_per_credential"), "{text}");
+    assert_eq!(limited.reached("sessions_per_credential").await, 1.0);
+    limited.scrape("http://pi:9100/m").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_one_session() {
+    let limited = Limited::to("names_per_session: 2").await;
+    let address = limited.proxy.address;
+    let mut client = FakeClient::register(address, r#"{"names":["a","b"]}"#).await;
+    client.accepted().await;
+    client.say(r#"{"names":["a","b","c"]}"#).await;
+    let at_once = FakeClient::register(address, r#"{"names":["d","e","f"]}"#).await;
+    let many: Vec<String> = (0..1025).map(|n| format!("\"n{n}\"")).collect();
+    let many = format!("{{\"names\":[{}]}}", many.join(","));
+    let many = FakeClient::register(address, many).await;
+    for (client, found) in [(client, 3), (at_once, 3), (many, 1025)] {
+        let End::Peer(goodbye) = client.end().await else {
+            panic!("no goodbye");
+        };
+        assert_eq!(goodbye.farewell, Farewell::BadRegistration);
+        let says = format!("the registration has {found} names, 2 are allowed (names_per_session)");
+        assert_eq!(goodbye.reason, says);
+    }
+    assert_eq!(limited.reached("names_per_session").await, 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_that_does_not_come() {
+    let limited = Limited::to("registration_time: 300ms").await;
+    let silent = FakeClient::dial(limited.proxy.address).await;
+    let End::Peer(goodbye) = silent.end().await else {
+        panic!("no goodbye");
+    };
+    assert_eq!(
+        goodbye.reason,
+        "no registration within 300ms (registration_time)"
+    );
+    assert_eq!(limited.reached("registration_time").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large() {
+    let limited = Limited::to("").await;
+    let other = FakeClient::register(limited.proxy.address, PI).await;
+    other.accepted().await;
+    let mut connection = limited.connection().await;
+    connection
+        .write(upgrade_request().join("\r\n") + "\r\n\r\n")
+        .await;
+    assert_eq!(connection.head_and_no_more().await.status, 101);
+    // The head of a masked binary frame of 2 MiB.
+    connection
+        .write(b"\x82\xff\0\0\0\0\0\x20\0\0\0\0\0\0")
+        .await;
+    let (mut stream, mut said) = connection.into_parts();
+    let reading = stream.read_to_end(&mut said);
+    let _ = within(PATIENCE, "the tunnel ends", reading).await;
+    // A Close frame with 1009.
+    let close = b"\x03\xf1a message over 1048576 bytes";
+    let at_end = said.len() - close.len();
+    assert_eq!(&said[at_end..], close, "{said:?}");
+    assert_eq!(said[at_end - 2..at_end], [0x88, close.len() as u8]);
+    eventually(PATIENCE, "it is counted", async || {
+        match limited.reached("tunnel_message").await {
+            1.0 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    })
+    .await;
+    limited.scrape("http://pi:9100/m").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_does_not_come() {
+    let authority = Authority::new();
+    authority.issue("proxy", &["localhost"]);
+    let web = authority.folder().join("web.yml");
+    let tls = "tls_server_config: {cert_file: proxy.pem, key_file: proxy-key.pem}\n";
+    fs::write(&web, tls).unwrap();
+    let flag = format!("--web.config.file={}", web.display());
+    let limited = Limited::with("handshake_time: 400ms", &[&flag]).await;
+    let mut half = limited.connection().await;
+    half.write(b"\x16\x03\x01\x02\0\x01").await;
+    let silent = limited.connection().await;
+    // Nobody could read what would be said in clear.
+    assert_eq!(rest(half).await, "");
+    assert_eq!(rest(silent).await, "");
+    let stream = TcpStream::connect(limited.proxy.address).await.unwrap();
+    let mut secured = Connection::over(authority.connect("localhost", stream).await);
+    let page = secured.exchange(scraper::page_request("/metrics")).await;
+    let text = page.expect(200).text();
+    let counted = "\nadit_proxy_limits_reached_total{limit=\"handshake_time\"} 2\n";
+    assert!(text.contains(counted), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_those_of_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.yml");
+    fs::write(&file, "limits: {request_head: 8KiB}\n").unwrap();
+    let flag = format!("--config.file={}", file.display());
+    let proxy = binaries::Proxy::start(&[&flag]).await;
+    fs::write(&file, "limits: {request_head: 64KiB}\n").unwrap();
+    let reload = "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    scraper::send(proxy.address, reload).await.expect(200);
+    let line = proxy.program.line("limits have changed").await;
+    assert!(
+        line.contains("level=warn") && line.contains("restart"),
+        "{line}"
+    );
+    let field = "x".repeat(9000);
+    let request = format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nX-Large: {field}\r\n\r\n");
+    let answer = scraper::send(proxy.address, request).await;
+    assert_eq!(answer.head.status, 431);
+}
