@@ -25,6 +25,7 @@ mod requests;
 mod upstreams;
 
 mod limits;
+mod forwarded;
 mod refusals;
 mod bad_requests;
 mod bad_tunnels;
