@@ -27,6 +27,7 @@ mod upstreams;
 mod limits;
 mod forwarded;
 mod refusals;
+mod policy;
 mod bad_requests;
 mod bad_tunnels;
 
@@ -34,17 +35,24 @@ mod pages;
 mod programs;
 mod stopping;
 mod drain;
+mod secure;
 mod several;
 mod races;
 mod waiting;
 mod reloading;
 mod pushprox;
+mod web_config;
 
 mod client_life;
+mod identity;
+mod http_proxy;
+mod check;
 mod client_reload;
 
 mod leaks;
 mod kills;
 mod herd;
+
+mod fronts;
 
 mod documents;
