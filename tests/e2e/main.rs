@@ -24,6 +24,8 @@ mod exporters;
 mod requests;
 mod upstreams;
 
+mod limits;
+mod forwarded;
 mod refusals;
 mod policy;
 mod bad_requests;
