@@ -51,4 +51,6 @@ mod leaks;
 mod kills;
 mod herd;
 
+mod fronts;
+
 mod documents;

@@ -175,6 +175,14 @@ impl Config {
 }
 
 impl Config {
+    /// The ports we listen on, as they were written.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.listen.iter().filter_map(|(listen, _)| match listen {
+            Listen::LoopbackPair(port) => Some(*port),
+            Listen::At(address) => address.port(),
+        })
+    }
+
     /// What was read, a line each: for `--check-config`.
     pub fn summary(&self) -> Vec<String> {
         let mut lines: Vec<String> = self

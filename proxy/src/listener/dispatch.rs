@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::answer::AnswerBody;
+use super::misdirected::misdirected;
 use crate::Proxy;
 use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
@@ -110,14 +111,18 @@ async fn origin(
         Ok(caller) => caller,
         Err(denied) => return denied.answer(Way::Origin).map(AnswerBody::from),
     };
-    match roles.scrape && path.starts_with(scrape::PATH_STYLE) {
-        true => scrape::path_style(proxy, caller, clock, request)
+    if roles.scrape && path.starts_with(scrape::PATH_STYLE) {
+        return scrape::path_style(proxy, caller, clock, request)
             .await
-            .map(AnswerBody::from),
-        false => admin::page(&proxy, caller, path, request)
-            .await
-            .map(AnswerBody::from),
+            .map(AnswerBody::from);
     }
+    // Behind the credentials: what names there are is nothing for strangers.
+    if let Some(host) = misdirected(&proxy, request.headers()) {
+        return scrape::misdirected(&host).map(AnswerBody::from);
+    }
+    admin::page(&proxy, caller, path, request)
+        .await
+        .map(AnswerBody::from)
 }
 
 /// One `Host`, as RFC 9112 §3.2 wants it: with two, what stands behind another proxy may have

@@ -11,6 +11,7 @@ use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::uri::Authority;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
@@ -23,6 +24,8 @@ use crate::config::limits::size;
 pub(crate) enum Refusal {
     /// The scraper: not a proxy request we understand.
     BadRequest(String),
+    /// The scraper, or a front proxy: we are asked for our own page under this name of another's.
+    Misdirected(String),
     /// The scraper: it may not scrape that.
     Forbidden(String),
     /// The client: nobody has this name.
@@ -72,6 +75,13 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::BadRequest(why) => (S::BAD_REQUEST, "http_request_error", why.clone()),
+            Self::Misdirected(host) => {
+                let words = format!(
+                    "{host} is not us: what stands before us cannot be a proxy_url, scrape by path \
+                     (if it is us, --web.external-url says so)"
+                );
+                (S::MISDIRECTED_REQUEST, "http_request_error", words)
+            }
             Self::Forbidden(why) => (S::FORBIDDEN, "http_request_denied", why.clone()),
             Self::Unknown(name) => {
                 let words = format!("no client for {name}");
@@ -175,6 +185,7 @@ impl Refusal {
             Self::CarrierLost(..) => Event::Lost,
             Self::Deadline(..) => Event::Expired,
             Self::BadRequest(_)
+            | Self::Misdirected(_)
             | Self::Forbidden(_)
             | Self::Unknown(_)
             | Self::Away(..)
@@ -247,6 +258,14 @@ pub(crate) fn bad_request(why: &str) -> Response<Full<Bytes>> {
     Refusal::BadRequest(why.to_owned()).answer()
 }
 
+/// A request for a page of ours that was meant for `host`.
+pub(crate) fn misdirected(host: &Authority) -> Response<Full<Bytes>> {
+    // Without what may stand before an @.
+    let (name, port) = (host.host(), host.port_u16());
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Refusal::Misdirected(format!("{name}{port}")).answer()
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
@@ -266,6 +285,11 @@ mod tests {
                 Refusal::BadRequest("what \"is\" this".into()),
                 400,
                 "what \"is\" this",
+            ),
+            (
+                Refusal::Misdirected("pi:9100".into()),
+                421,
+                "pi:9100 is not us",
             ),
             (Refusal::Forbidden("x may not".into()), 403, "x may not"),
             (Refusal::Unknown(pi.clone()), 502, "no client for pi"),
