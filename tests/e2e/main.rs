@@ -40,8 +40,11 @@ mod pushprox;
 
 mod client_life;
 mod identity;
+mod wss;
 mod http_proxy;
+mod client_pages;
 mod check;
+mod secrets;
 mod client_reload;
 
 mod leaks;
