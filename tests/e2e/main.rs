@@ -25,6 +25,7 @@ mod requests;
 mod upstreams;
 
 mod refusals;
+mod policy;
 mod bad_requests;
 mod bad_tunnels;
 
@@ -32,11 +33,13 @@ mod pages;
 mod programs;
 mod stopping;
 mod drain;
+mod secure;
 mod several;
 mod races;
 mod waiting;
 mod reloading;
 mod pushprox;
+mod web_config;
 
 mod client_life;
 mod identity;
@@ -50,5 +53,7 @@ mod client_reload;
 mod leaks;
 mod kills;
 mod herd;
+
+mod fronts;
 
 mod documents;

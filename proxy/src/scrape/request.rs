@@ -87,7 +87,12 @@ pub(super) fn absolute(
     request: Request<Incoming>,
     rules: &TimeoutRules,
 ) -> Result<Scrape, Refusal> {
-    let uri = request.uri();
+    let (uri, target) = absolute_form(request.uri())?;
+    Ok(scrape(request, uri, target, rules))
+}
+
+/// Who is meant, and the URI that passes.
+pub(crate) fn absolute_form(uri: &Uri) -> Result<(Uri, Target), Refusal> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(bad("the request target has no host"));
     };
@@ -107,7 +112,7 @@ pub(super) fn absolute(
             None => self::target(authority, Scheme::Https)?,
         };
         let uri = rebuild(Scheme::Https, authority.clone(), rest)?;
-        return Ok(scrape(request, uri, target, rules));
+        return Ok((uri, target));
     }
     let uri = match uri.path_and_query() {
         // `http://pi:9100?x=1` has no path, and an origin-form request must have one.
@@ -118,16 +123,26 @@ pub(super) fn absolute(
         }
         _ => uri.clone(),
     };
-    Ok(scrape(request, uri, target, rules))
+    Ok((uri, target))
 }
 
 /// Reads `{prefix}/scrape/{http|https}/{host:port}{path}?{query}`. Path and query behind the
 /// target pass byte for byte.
 pub(super) fn path_style(request: Request<Incoming>, config: &Config) -> Result<Scrape, Refusal> {
+    let (uri, target) = path_form(request.uri(), &config.route_prefix)?;
+    let mut scrape = scrape(request, uri, target, &config.timeouts);
+    // In this form it is for whoever stands in front, or for us; a target's credentials are the
+    // client's to add.
+    scrape.request.headers_mut().remove(AUTHORIZATION);
+    Ok(scrape)
+}
+
+/// Who is meant, and the URI that passes. Whoever calls has seen the prefix and [`PATH_STYLE`].
+pub(crate) fn path_form(uri: &Uri, prefix: &str) -> Result<(Uri, Target), Refusal> {
     const EXPECTED: &str = "expected /scrape/{http|https}/HOST:PORT/PATH";
-    let start = config.route_prefix.len() + PATH_STYLE.len();
-    let path_and_query = request.uri().path_and_query();
-    let rest = path_and_query
+    let start = prefix.len() + PATH_STYLE.len();
+    let rest = uri
+        .path_and_query()
         .and_then(|text| text.as_str().get(start..))
         .ok_or_else(|| bad(EXPECTED))?;
     let (scheme, rest) = rest.split_once('/').ok_or_else(|| bad(EXPECTED))?;
@@ -143,16 +158,14 @@ pub(super) fn path_style(request: Request<Incoming>, config: &Config) -> Result<
         false => format!("/{rest}").parse(),
     }
     .map_err(|_| bad(EXPECTED))?;
-    let uri = rebuild(scheme, authority, rest)?;
-    let mut scrape = scrape(request, uri, target, &config.timeouts);
-    // In this form it is for whoever stands in front, or for us; a target's credentials are the
-    // client's to add.
-    scrape.request.headers_mut().remove(AUTHORIZATION);
-    Ok(scrape)
+    if climbs(rest.path()) {
+        return Err(bad("the path has a segment \"..\""));
+    }
+    Ok((rebuild(scheme, authority, rest)?, target))
 }
 
 /// Reads the target of a CONNECT (RFC 9110 §9.3.6): a port is a must.
-pub(super) fn connect(uri: &Uri) -> Result<Target, Refusal> {
+pub(crate) fn connect(uri: &Uri) -> Result<Target, Refusal> {
     let authority = uri
         .authority()
         .filter(|_| uri.scheme().is_none())
@@ -234,6 +247,14 @@ fn decode_brackets(written: &str) -> String {
     decoded
 }
 
+/// Whether a step up is in it. A front proxy may take it, and then has asked for the credentials of
+/// another place than this: `/scrape/http/pi:9100/../../../tunnel`.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let path = path.replace("%2f", "/").replace("%2e", ".");
+    path.split('/').any(|segment| segment == "..")
+}
+
 fn bad(why: &str) -> Refusal {
     Refusal::BadRequest(why.to_owned())
 }
@@ -263,6 +284,31 @@ mod tests {
         assert_eq!(read("[FD00::1]:443").unwrap(), "[fd00::1]:443");
         for uri in ["pi", "u:p@pi:1", "pi:0", "/path"] {
             assert!(matches!(read(uri), Err(Refusal::BadRequest(_))), "{uri}");
+        }
+    }
+
+    #[test]
+    fn steps_up_are_found_however_they_are_written() {
+        for path in [
+            "/..",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/x%2F..%2Fb",
+            "/a%2f%2e%2e",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/a..b/",
+            "/.../",
+            "/a/./b",
+            "/..a",
+            "/%252e%252e/",
+            "/a%2Fb",
+        ] {
+            assert!(!climbs(path), "{path}");
         }
     }
 
