@@ -45,8 +45,11 @@ mod web_config;
 
 mod client_life;
 mod identity;
+mod wss;
 mod http_proxy;
+mod client_pages;
 mod check;
+mod secrets;
 mod client_reload;
 
 mod leaks;

@@ -158,6 +158,8 @@ fn alert_reason(alert: AlertDescription) -> (String, bool) {
         | A::CertificateExpired
         | A::CertificateUnknown
         | A::UnknownCA
+        // Of a CA that has the name of the server's, and not its key.
+        | A::DecryptError
         | A::AccessDenied => (
             format!("the server refused our certificate: {alert:?}"),
             true,

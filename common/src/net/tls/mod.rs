@@ -9,6 +9,7 @@ mod error;
 mod verify;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,6 +146,12 @@ fn system_roots(found: Vec<CertificateDer<'static>>) -> RootCertStore {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots
+}
+
+/// Why a stream over TLS broke, in plain words: what the server says of our certificate comes after
+/// the handshake of TLS 1.3.
+pub fn reason(error: &io::Error) -> String {
+    handshake_reason(error).0
 }
 
 /// The key's path, for the error when the two do not belong together; the chain; the key.
