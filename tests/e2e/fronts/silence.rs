@@ -21,7 +21,7 @@ async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     let offer = format!("--target=pi:9100=http://{}", target.address());
     let awake = site.client(&["--tunnel.ping-interval=2s", &offer]).await;
     // It pings too seldom: without it nobody would know that there is a timeout.
-    let asleep = site.client(&["--name=asleep"]).await;
+    let asleep = site.client(&["--target=asleep:1"]).await;
     match kind {
         // It has none for tunnels.
         Kind::Caddy => tokio::time::sleep(2 * IDLE + Duration::from_secs(1)).await,
@@ -41,5 +41,5 @@ async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     assert_eq!(metrics.sum("adit_client_tunnels_ended_total"), 0.0);
     assert_eq!(metrics.sum("adit_client_sessions"), 1.0);
     let path = "/scrape/http/pi:9100/metrics";
-    site.front.get(path, &[]).await.expect(200);
+    site.front.get(path).await.expect(200);
 }

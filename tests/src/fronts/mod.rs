@@ -41,6 +41,8 @@ pub const CLIENT: User = User {
     name: "site",
     password: "client's secret",
 };
+/// For whom the certificate is: the front itself, and targets that are asked for at it.
+const HOSTS: &[&str] = &["localhost", "pi", "nobody"];
 /// The cheapest bcrypt: nobody guesses here, and some fronts compute it for each request.
 const COST: u32 = 4;
 /// Where a front has us, unless it is told otherwise.
@@ -109,7 +111,11 @@ impl User {
         )
     }
 
-    fn hash(&self) -> String {
+    /// In bcrypt, as password files have it.
+    ///
+    /// # Panics
+    /// Never: the cost is legal.
+    pub fn hash(&self) -> String {
         let hash = bcrypt::hash_with_result(self.password, COST).expect("a cost that is legal");
         // The spelling that all of them know.
         hash.format_for_version(bcrypt::Version::TwoY)
@@ -179,7 +185,7 @@ impl Front {
         let all = Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), all).expect("ours");
         let authority = Authority::new();
-        let issued = authority.issue("front", &["localhost"]);
+        let issued = authority.issue("front", HOSTS);
         let [certificate, key] = [issued.certificate, issued.key]
             .map(|file| std::fs::read_to_string(file).expect("just written"));
         let write = |name: &str, text: &str| {
@@ -263,10 +269,10 @@ impl Front {
         Connection::over(self.authority.connect("localhost", stream).await)
     }
 
-    /// What a scraper gets for this path below the prefix, on a connection of its own.
-    pub async fn get(&self, path: &str, fields: &[&str]) -> Answer {
+    /// What a scraper sends for this path below the prefix, with more fields.
+    pub fn request(&self, path: &str, fields: &[&str]) -> String {
         let mut request = format!(
-            "GET {}{path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nAuthorization: {}\r\n",
+            "GET {}{path} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: {}\r\n",
             self.setup.prefix,
             self.setup.address.port(),
             SCRAPER.basic(),
@@ -275,7 +281,12 @@ impl Front {
             request.push_str(field);
             request.push_str("\r\n");
         }
-        request.push_str("\r\n");
+        request + "\r\n"
+    }
+
+    /// What it gets for it, on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = self.request(path, &["Connection: close"]);
         self.connect().await.exchange(request).await
     }
 
