@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use adit_common::tunnel;
-use http::header::HOST;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -15,6 +15,7 @@ use crate::Proxy;
 use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
 use crate::config::Roles;
+use crate::scrape::Refusal;
 use crate::{admin, pushprox, scrape, session};
 
 /// Answers one request. `GET http://pi/metrics` is a scrape and `GET /metrics` our own page: the
@@ -22,7 +23,7 @@ use crate::{admin, pushprox, scrape, session};
 pub(super) async fn dispatch(
     proxy: Arc<Proxy>,
     roles: Roles,
-    visitor: Visitor,
+    admitted: Result<Visitor, Refusal>,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
@@ -33,7 +34,10 @@ pub(super) async fn dispatch(
     } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
         too_many(&proxy)
     } else {
-        answer(proxy, roles, visitor, clock, request).await
+        match admitted {
+            Ok(visitor) => answer(proxy, roles, visitor, clock, request).await,
+            Err(refusal) => closing(refusal.answer()).map(AnswerBody::from),
+        }
     };
     let answer = match answer.body().is_scrape() {
         true => answer,
@@ -144,6 +148,13 @@ fn with_headers(mut answer: Response<AnswerBody>, headers: &HeaderMap) -> Respon
     for (name, value) in headers {
         answer.headers_mut().insert(name, value.clone());
     }
+    answer
+}
+
+/// Whoever is one too many shall not stay.
+fn closing<B>(mut answer: Response<B>) -> Response<B> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
     answer
 }
 
