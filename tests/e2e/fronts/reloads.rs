@@ -28,6 +28,7 @@ const BETWEEN: usize = 15;
 const PATH: &str = "/scrape/http/pi:9100/metrics";
 
 super::behind_each_front!(a_reload_costs_no_scrape);
+super::behind_each_front_of_bytes!(a_reload_costs_no_scrape);
 
 async fn a_reload_costs_no_scrape(kind: Kind) {
     let target = Target::start(ok(metric("m")));

@@ -14,6 +14,7 @@ use super::site::Site;
 const IDLE: Duration = Duration::from_secs(5);
 
 super::behind_each_front!(a_silent_tunnel_outlives_the_fronts_idle_timeout);
+super::behind_each_front_of_bytes!(a_silent_tunnel_outlives_the_fronts_idle_timeout);
 
 async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     let target = Target::start(ok(metric("m")));

@@ -292,7 +292,16 @@ impl Front {
 
     /// Waits until it listens, and asks by the realm of its generation.
     async fn is_current(&self) {
-        let realm = realm(self.generation.load(Ordering::Relaxed));
+        let generation = self.generation.load(Ordering::Relaxed);
+        // They ask nobody, and say in their logs what they do.
+        let (words, times) = match self.kind {
+            Kind::NginxStream => ("reconfiguring", generation),
+            Kind::HaproxyTcp => ("forked", generation + 1),
+            _ => ("", 0),
+        };
+        let said = self.program.lines(words, times as usize).await;
+        assert!(said.len() >= times as usize, "{}", self.program.log());
+        let realm = realm(generation);
         let what = format!("{:?} asks in the name of {realm}", self.kind);
         eventually(PATIENCE, &what, async || {
             let stream = TcpStream::connect(self.setup.address).await;
