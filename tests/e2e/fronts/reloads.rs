@@ -71,11 +71,11 @@ async fn a_reload_costs_no_scrape(kind: Kind) {
     let dials = metrics.sum("adit_client_dials_total");
     measured(
         &format!("{kind:?} reloaded {RELOADS} times: scrapes, slowest, dials"),
-        &(answers.len(), slowest, dials),
+        (answers.len(), slowest, dials),
     );
     match kind {
-        // It closes every WebSocket, each time.
-        Kind::Caddy => assert!((2.0..=4.0).contains(&dials), "{dials}"),
+        // It closes every WebSocket, each time; a dial may meet it in the middle of that.
+        Kind::Caddy => assert!((2.0..=7.0).contains(&dials), "{dials}"),
         _ => assert_eq!(dials, 1.0),
     }
 }
