@@ -46,7 +46,7 @@ async fn promtool_accepts(file: &Path) {
 async fn prometheus_accepts_every_configuration_we_show() {
     let folder = tempfile::tempdir().unwrap();
     let mut shown = 0;
-    for page in ["README.md", "docs/scraping.md"] {
+    for page in ["README.md", "docs/scraping.md", "docs/front-proxies.md"] {
         for block in blocks(page) {
             let file = folder.path().join("prometheus.yml");
             std::fs::write(&file, configuration(&block)).unwrap();

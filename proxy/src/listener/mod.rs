@@ -8,7 +8,8 @@
 //! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take;
 //!    [`last_words`] is what it tells whoever does not get as far as a request.
 //! 4. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
-//!    holds it against the roles of the address; [`misdirected`] only looks like the latter. [`answer`] is what comes back, of one type.
+//!    holds it against the roles of the address; what is [`misdirected`] only looks like the latter.
+//!    [`answer`] is what comes back, of one type.
 
 mod arrival;
 mod forwarded;
