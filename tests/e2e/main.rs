@@ -41,6 +41,7 @@ mod pushprox;
 mod client_life;
 mod client_reload;
 
+mod attacks;
 mod leaks;
 mod kills;
 mod herd;

@@ -129,6 +129,9 @@ async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer,
         }
     };
     if let Err(error) = result {
+        if error.is_parse() && !error.is_parse_too_large() {
+            proxy.metrics.malformed.inc();
+        }
         tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
     }
 }
