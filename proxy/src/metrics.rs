@@ -5,6 +5,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::config::Limits;
+
 const NAMESPACE: &str = "adit_proxy";
 
 /// Upper bounds of the durations of scrapes, in seconds: from a loopback hop to the longest timeout.
@@ -152,6 +154,13 @@ impl Metrics {
 }
 
 impl Metrics {
+    /// Every limit is counted from the start, so that a rate does not miss the first.
+    pub(crate) fn prepare_limits(&self) {
+        for limit in Limits::KEYS {
+            self.limits_reached.with_label_values(&[limit]);
+        }
+    }
+
     /// Something was refused for this limit.
     pub(crate) fn limit(&self, limit: &str) {
         self.limits_reached.with_label_values(&[limit]).inc();

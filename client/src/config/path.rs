@@ -4,6 +4,7 @@
 //! own view of `%2e%2e`, of a backslash, of `..;x`. So a path is either one that all of them read
 //! alike, or it is refused.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A path in pieces, decoded, without dot segments.
@@ -107,6 +108,12 @@ fn check(segment: &str) -> Result<(), Ambiguous> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
     segments: Vec<String>,
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.segments.join("/"))
+    }
 }
 
 impl FromStr for Prefix {

@@ -20,6 +20,12 @@ mod tunnel;
 
 mod trouble;
 
+/// The steps of a dial by themselves, for who wants to know how far it comes.
+pub(crate) mod steps {
+    pub(crate) use super::dial::{reach, secure};
+    pub(crate) use super::upgrade::{Unopened, upgrade};
+}
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

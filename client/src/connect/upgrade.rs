@@ -35,7 +35,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 /// Who answered. Displays as what goes before the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum By {
+pub(crate) enum By {
     /// Our proxy, or a front of it.
     Proxy,
     /// An HTTP proxy on the way, by its host and port.
@@ -53,7 +53,7 @@ impl fmt::Display for By {
 
 /// Why there is no tunnel.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
+pub(crate) enum Unopened {
     /// We are not let in: a secret is missing or wrong, at the proxy or at a front of it.
     #[error("{by} {status}: {reason}")]
     Denied {
