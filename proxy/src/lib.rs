@@ -28,6 +28,9 @@ pub(crate) mod carrier;
 pub(crate) mod admin;
 pub(crate) mod reload;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 use std::sync::Arc;
 use std::time::Duration;
 

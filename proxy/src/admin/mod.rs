@@ -13,6 +13,9 @@ mod discovery;
 mod health;
 mod targets;
 
+#[cfg(fuzzing)]
+pub(crate) use self::targets::page as targets_page;
+
 use std::sync::Arc;
 
 use adit_common::telemetry::{EXPOSITION_TYPE, exposition};

@@ -77,11 +77,23 @@ pub(super) async fn targets(
         let shown = own.filter(|offered| caller.may_scrape(&offered.target).is_ok());
         groups.extend(shown.map(|offered| group(offer, offered, place.as_ref())));
     }
-    // Texts and maps of them: serialising them cannot fail.
-    let mut page = serde_json::to_vec(&groups).unwrap_or_default();
-    page.push(b'\n');
     // Prometheus takes exactly this type, or one with charset=utf-8.
-    ([(CONTENT_TYPE, "application/json")], page).into_response()
+    ([(CONTENT_TYPE, "application/json")], written(&groups)).into_response()
+}
+
+/// What one client offers, as if it had all of its names and everybody might scrape everything.
+#[cfg(fuzzing)]
+pub(crate) fn page(offer: &Registration, place: Option<&ExternalUrl>) -> Vec<u8> {
+    let targets = offer.targets.iter();
+    let groups: Vec<Group> = targets.map(|one| group(offer, one, place)).collect();
+    written(&groups)
+}
+
+fn written(groups: &[Group]) -> Vec<u8> {
+    // Texts and maps of them: serialising them cannot fail.
+    let mut page = serde_json::to_vec(groups).unwrap_or_default();
+    page.push(b'\n');
+    page
 }
 
 /// What we are called by whoever asks, when nothing was configured.

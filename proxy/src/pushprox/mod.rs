@@ -13,7 +13,7 @@ mod poll;
 mod push;
 mod stream;
 
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use self::poll::{POLL_PATH, poll};
 pub(crate) use self::push::{PUSH_PATH, push};

@@ -30,6 +30,8 @@ pub(crate) use self::connect::connect;
 pub(crate) use self::relay::{Broken, ScrapeBody};
 pub(crate) use self::reply::{Refusal, bad_request, misdirected};
 pub(crate) use self::request::PATH_STYLE;
+#[cfg(fuzzing)]
+pub(crate) use self::request::{absolute_form, connect as connect_form, path_form};
 
 use crate::Proxy;
 use crate::auth::Caller;

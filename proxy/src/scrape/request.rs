@@ -89,7 +89,12 @@ pub(super) fn absolute(
     request: Request<Incoming>,
     rules: &TimeoutRules,
 ) -> Result<Scrape, Refusal> {
-    let uri = request.uri();
+    let (uri, target) = absolute_form(request.uri())?;
+    Ok(scrape(request, uri, target, rules))
+}
+
+/// Who is meant, and the URI that passes.
+pub(crate) fn absolute_form(uri: &Uri) -> Result<(Uri, Target), Refusal> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(bad("the request target has no host"));
     };
@@ -109,7 +114,7 @@ pub(super) fn absolute(
             None => self::target(authority, Scheme::Https)?,
         };
         let uri = rebuild(Scheme::Https, authority.clone(), rest)?;
-        return Ok(scrape(request, uri, target, rules));
+        return Ok((uri, target));
     }
     let uri = match uri.path_and_query() {
         // `http://pi:9100?x=1` has no path, and an origin-form request must have one.
@@ -120,16 +125,26 @@ pub(super) fn absolute(
         }
         _ => uri.clone(),
     };
-    Ok(scrape(request, uri, target, rules))
+    Ok((uri, target))
 }
 
 /// Reads `{prefix}/scrape/{http|https}/{host:port}{path}?{query}`. Path and query behind the
 /// target pass byte for byte.
 pub(super) fn path_style(request: Request<Incoming>, config: &Config) -> Result<Scrape, Refusal> {
+    let (uri, target) = path_form(request.uri(), &config.route_prefix)?;
+    let mut scrape = scrape(request, uri, target, &config.timeouts);
+    // In this form it is for whoever stands in front, or for us; a target's credentials are the
+    // client's to add.
+    scrape.request.headers_mut().remove(AUTHORIZATION);
+    Ok(scrape)
+}
+
+/// Who is meant, and the URI that passes. Whoever calls has seen the prefix and [`PATH_STYLE`].
+pub(crate) fn path_form(uri: &Uri, prefix: &str) -> Result<(Uri, Target), Refusal> {
     const EXPECTED: &str = "expected /scrape/{http|https}/HOST:PORT/PATH";
-    let start = config.route_prefix.len() + PATH_STYLE.len();
-    let path_and_query = request.uri().path_and_query();
-    let rest = path_and_query
+    let start = prefix.len() + PATH_STYLE.len();
+    let rest = uri
+        .path_and_query()
         .and_then(|text| text.as_str().get(start..))
         .ok_or_else(|| bad(EXPECTED))?;
     let (scheme, rest) = rest.split_once('/').ok_or_else(|| bad(EXPECTED))?;
@@ -148,16 +163,11 @@ pub(super) fn path_style(request: Request<Incoming>, config: &Config) -> Result<
     if climbs(rest.path()) {
         return Err(bad("the path has a segment \"..\""));
     }
-    let uri = rebuild(scheme, authority, rest)?;
-    let mut scrape = scrape(request, uri, target, &config.timeouts);
-    // In this form it is for whoever stands in front, or for us; a target's credentials are the
-    // client's to add.
-    scrape.request.headers_mut().remove(AUTHORIZATION);
-    Ok(scrape)
+    Ok((rebuild(scheme, authority, rest)?, target))
 }
 
 /// Reads the target of a CONNECT (RFC 9110 §9.3.6): a port is a must.
-pub(super) fn connect(uri: &Uri) -> Result<Target, Refusal> {
+pub(crate) fn connect(uri: &Uri) -> Result<Target, Refusal> {
     let authority = uri
         .authority()
         .filter(|_| uri.scheme().is_none())
