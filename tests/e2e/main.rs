@@ -52,6 +52,7 @@ mod check;
 mod secrets;
 mod client_reload;
 
+mod attacks;
 mod leaks;
 mod kills;
 mod herd;

@@ -204,6 +204,8 @@ async fn connection(
 fn broken(proxy: &Proxy, peer: Peer, error: &hyper::Error) {
     if error.is_parse_too_large() {
         proxy.metrics.limit("request_head");
+    } else if error.is_parse() {
+        proxy.metrics.malformed.inc();
     }
     tracing::debug!(%peer, err = %cause(error), "connection ended");
 }
