@@ -9,6 +9,7 @@ use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use clap::Parser;
 
+use crate::check::Check;
 use crate::config::url::name_flag;
 
 /// Dials out to an Adit proxy and answers its scrapes from the targets beside it.
@@ -20,6 +21,11 @@ pub struct Flags {
     /// Proxy to keep a tunnel to: http(s)://HOST[:PORT][/PREFIX]; repeatable, all at once
     #[arg(long = "proxy-url", value_name = "URL", help_heading = PROXIES)]
     pub(crate) proxy_url: Vec<String>,
+
+    /// HTTP proxy on the way to them: http(s)://HOST[:PORT], or none.
+    /// [default: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say]
+    #[arg(long = "http-proxy", value_name = "URL", help_heading = PROXIES)]
+    pub(crate) http_proxy: Option<String>,
 
     /// File with the token that lets us in; read again at every dial
     #[arg(long = "auth.token-file", value_name = "FILE", help_heading = PROXIES)]
@@ -73,7 +79,7 @@ pub struct Flags {
 
     /// YAML file with the same and more; flags win
     #[arg(long = "config.file", value_name = "FILE", help_heading = PROGRAM)]
-    pub(crate) config_file: Option<PathBuf>,
+    pub config_file: Option<PathBuf>,
 
     /// Address of our own metrics and health; repeatable.
     /// [default: 127.0.0.1:9369 and [::1]:9369]
@@ -83,6 +89,11 @@ pub struct Flags {
     /// How long scrapes in flight may take to finish when stopping
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
     pub(crate) shutdown_grace: Duration,
+
+    /// Say whether flags, file and the files they name can be used, and run nothing; =online dials
+    /// every proxy and asks every target, too
+    #[arg(long = "check-config", value_name = "HOW", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "files", help_heading = PROGRAM)]
+    pub check_config: Option<Check>,
 
     /// How it logs.
     #[command(flatten)]

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::config::auth::Basic;
 use crate::config::{Config, SettingsError};
 use crate::tls::Tls;
 
@@ -28,8 +29,14 @@ pub(crate) struct Identity {
     /// With our certificate, and the roots we trust.
     pub(crate) tls: Tls,
     token: Option<FromFile>,
-    basic: Option<(String, FromFile)>,
+    basic: Option<User>,
+    /// Towards an HTTP proxy on the way, like the next.
+    pub(crate) hop_tls: Tls,
+    hop_basic: Option<User>,
 }
+
+/// A user with a password.
+type User = (String, FromFile);
 
 /// A secret, and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,37 +59,49 @@ impl Identity {
     /// # Errors
     /// Which file, and what is wrong with it.
     fn read(config: &Config) -> Result<Self, SettingsError> {
-        let tls = Tls::new(&config.tls).map_err(|error| SettingsError::Tls {
-            what: "tls".to_owned(),
-            error,
-        })?;
-        let auth = &config.auth;
+        let tls = |what: &str, tls| {
+            let what = what.to_owned();
+            Tls::new(tls).map_err(|error| SettingsError::Tls { what, error })
+        };
+        let user = |what, basic: &Option<Basic>| {
+            let basic = basic.as_ref().map(|basic| {
+                let password = FromFile::read(what, &basic.password_file);
+                password.map(|password| (basic.username.clone(), password))
+            });
+            basic.transpose()
+        };
+        let (auth, hop) = (&config.auth, &config.http_proxy);
         let token = auth.token_file.as_deref();
         let token = token.map(|path| FromFile::read("auth.token_file", path));
-        let basic = auth.basic.as_ref().map(|basic| {
-            let password = FromFile::read("auth.basic.password_file", &basic.password_file);
-            password.map(|password| (basic.username.clone(), password))
-        });
         Ok(Self {
-            tls,
+            tls: tls("tls", &config.tls)?,
             token: token.transpose()?,
-            basic: basic.transpose()?,
+            basic: user("auth.basic.password_file", &auth.basic)?,
+            hop_tls: tls("http_proxy.tls", &hop.tls)?,
+            hop_basic: user("http_proxy.password_file", &hop.basic)?,
         })
     }
 
     /// What the files say now; what of them cannot be used is as it was. It blocks.
     fn again(&self, tell: Tell) -> Self {
-        let tls = self.tls.renewed().unwrap_or_else(|error| {
-            if tell == Tell::Warn {
-                tracing::warn!(err = %error, "the certificates are not read again, those before stay");
-            }
-            self.tls.clone()
-        });
-        let basic = self.basic.as_ref();
+        let tls = |what: &str, tls: &Tls| {
+            tls.renewed().unwrap_or_else(|error| {
+                if tell == Tell::Warn {
+                    tracing::warn!(err = %error, "{what} is not read again, the files before stay");
+                }
+                tls.clone()
+            })
+        };
+        let user = |user: &Option<User>| {
+            let user = user.as_ref();
+            user.map(|(user, password)| (user.clone(), password.again(tell)))
+        };
         Self {
-            tls,
+            tls: tls("tls", &self.tls),
             token: self.token.as_ref().map(|token| token.again(tell)),
-            basic: basic.map(|(user, password)| (user.clone(), password.again(tell))),
+            basic: user(&self.basic),
+            hop_tls: tls("http_proxy.tls", &self.hop_tls),
+            hop_basic: user(&self.hop_basic),
         }
     }
 
@@ -91,9 +110,17 @@ impl Identity {
         self.token.is_some() || self.basic.is_some()
     }
 
-    /// Whether a proxy would see no difference.
+    /// Whether nobody would see a difference.
     fn is_same(&self, other: &Self) -> bool {
-        (&self.token, &self.basic) == (&other.token, &other.basic) && self.tls.is_same(&other.tls)
+        (&self.token, &self.basic, &self.hop_basic)
+            == (&other.token, &other.basic, &other.hop_basic)
+            && self.tls.is_same(&other.tls)
+            && self.hop_tls.is_same(&other.hop_tls)
+    }
+
+    /// `Proxy-Authorization` for the HTTP proxy on the way, where it has a user.
+    pub(crate) fn hop_authorization(&self) -> Option<HeaderValue> {
+        self.hop_basic.as_ref().and_then(basic)
     }
 
     /// Says in the head of an upgrade who we are. A token goes by a field of its own, and by
@@ -101,13 +128,10 @@ impl Identity {
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
         let token = self.token.as_ref().map(|token| &token.secret);
         let authorization = match &self.basic {
-            Some((user, password)) => Some(Credentials::Basic {
-                user: user.clone(),
-                password: password.secret.clone(),
-            }),
-            None => token.cloned().map(Credentials::Bearer),
+            Some(user) => basic(user),
+            None => token.and_then(|token| Credentials::Bearer(token.clone()).to_value()),
         };
-        if let Some(value) = authorization.and_then(|who| who.to_value()) {
+        if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value);
         }
         // A secret is one line of text, and so always a value.
@@ -118,6 +142,14 @@ impl Identity {
     }
 }
 
+fn basic((user, password): &User) -> Option<HeaderValue> {
+    let basic = Credentials::Basic {
+        user: user.clone(),
+        password: password.secret.clone(),
+    };
+    basic.to_value()
+}
+
 impl FromFile {
     fn read(what: &'static str, path: &Path) -> Result<Self, SettingsError> {
         match Secret::read(path) {
@@ -126,7 +158,10 @@ impl FromFile {
                 path: path.to_owned(),
                 secret,
             }),
-            Err(error) => Err(SettingsError::Secret { what, error }),
+            Err(error) => Err(SettingsError::Secret {
+                what: what.to_owned(),
+                error,
+            }),
         }
     }
 

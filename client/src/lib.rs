@@ -6,8 +6,11 @@
 //! [`settings`] is what is in force, with the [`identity`] that proxies are shown; [`reload`] replaces
 //! it; [`admin`] has our own pages.
 //!
+//! [`check`] says whether all of it would work, without doing it.
+//!
 //! [`run`] is the whole program less its flags and signals: tests and examples run it as it is.
 
+pub mod check;
 pub mod config;
 pub mod flags;
 pub mod metrics;

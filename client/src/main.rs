@@ -1,7 +1,8 @@
-//! `adit-client`: flags, logging, runtime, bind, run until a signal, drain.
+//! `adit-client`: flags, logging, runtime, bind, run until a signal, drain; or check, and say so.
 
 use std::process::ExitCode;
 
+use adit_client::check::{self, Check, Step};
 use adit_client::flags::{FlagError, Flags};
 use adit_client::{Config, RunError};
 use adit_common::shutdown::{Orders, Signals};
@@ -19,9 +20,18 @@ fn main() -> ExitCode {
         return version("adit-client");
     }
     flags.log.install();
+    let how = flags.check_config;
+    let written = flags.config_file.as_ref();
+    let written = written.map_or("flags".to_owned(), |path| {
+        format!("config file {}", path.display())
+    });
     let config = match flags.config() {
         Ok(config) => config,
         Err(FlagError::Usage(error)) => error.exit(),
+        Err(error) if how.is_some() => {
+            say(&Step::new(written, Err(error.to_string())));
+            return ExitCode::from(USAGE);
+        }
         Err(error) => return fail(&error.to_string(), ExitCode::from(USAGE)),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -31,13 +41,39 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("runtime: {error}"), ExitCode::from(FAILED)),
     };
-    let served = runtime.block_on(serve(config));
+    let done = match how {
+        Some(how) => {
+            say(&Step::new(written, Ok(String::new())));
+            runtime.block_on(check(config, how))
+        }
+        None => match runtime.block_on(serve(config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err((error, code)) => fail(&error, ExitCode::from(code)),
+        },
+    };
     // A name lookup or a read of a pipe may still be on a thread of its own; nobody waits for it.
     runtime.shutdown_background();
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((error, code)) => fail(&error, ExitCode::from(code)),
+    done
+}
+
+/// Says of each step whether it works.
+async fn check(config: Config, how: Check) -> ExitCode {
+    if !check::files(&config, &mut say) {
+        return ExitCode::from(USAGE);
     }
+    if how == Check::Files {
+        return ExitCode::SUCCESS;
+    }
+    match check::online(config, &mut say).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => fail(&error.to_string(), ExitCode::from(USAGE)),
+    }
+}
+
+#[allow(clippy::print_stdout)] // What was asked for, and nothing else.
+fn say(step: &Step) {
+    println!("{step}");
 }
 
 async fn serve(config: Config) -> Result<(), (String, u8)> {

@@ -18,7 +18,9 @@ pub(crate) struct Metrics {
     pub(crate) moves: IntCounterVec,
     pub(crate) scrapes: IntCounterVec,
     pub(crate) scrapes_in_flight: IntGauge,
+    pub(crate) scrapes_waiting: IntGauge,
     pub(crate) faults: IntCounterVec,
+    pub(crate) responses_cut: IntCounterVec,
     pub(crate) response_bytes: IntCounter,
     pub(crate) upstream_dials: IntCounter,
     pub(crate) upstream_reuses: IntCounter,
@@ -60,10 +62,19 @@ impl Metrics {
                 &["code"],
             )?,
             scrapes_in_flight: make.gauge("scrapes_in_flight", "Scrapes under way.")?,
+            scrapes_waiting: make.gauge(
+                "scrapes_waiting",
+                "Scrapes that wait for their turn at a serial target.",
+            )?,
             faults: make.counters(
                 "faults_total",
                 "Scrapes without an answer of their target, by why.",
                 &["fault"],
+            )?,
+            responses_cut: make.counters(
+                "responses_cut_total",
+                "Answers of targets that were broken off in the middle, by why.",
+                &["reason"],
             )?,
             response_bytes: make.counter(
                 "response_bytes_total",

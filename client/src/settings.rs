@@ -1,6 +1,7 @@
 //! What is in force: made of a [`Config`] and replaced as a whole by a reload.
 
 use crate::config::{Config, ProxyUrl, SettingsError};
+use crate::connect::Routes;
 use crate::identity::Identities;
 use crate::policy::Offer;
 
@@ -11,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) proxies: Vec<ProxyUrl>,
     /// What they are shown, and how they are known.
     pub(crate) identities: Identities,
+    /// By which way each is reached.
+    pub(crate) routes: Routes,
     /// What may be scraped.
     pub(crate) offer: Offer,
 }
@@ -29,6 +32,7 @@ impl Settings {
         Ok(Self {
             proxies: config.proxies.clone(),
             identities,
+            routes: Routes::new(config)?,
             offer: Offer::new(config, before.map(|before| &before.offer))?,
         })
     }

@@ -31,6 +31,14 @@ pub enum FileError {
 /// The path and why it cannot be read, or `PATH:LINE:COLUMN: what is wrong`; one line, and nothing
 /// that stands in the file but the key or value that is wrong.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    parse_of(path, &text(path)?)
+}
+
+/// The text of a file. It blocks.
+///
+/// # Errors
+/// The path, and why it cannot be read.
+pub(crate) fn text(path: &Path) -> Result<String, FileError> {
     let failed = |error| FileError::Read(path.to_owned(), error);
     let file = std::fs::File::open(path).map_err(failed)?;
     // Not its size beforehand: a pipe has none, and a file may grow.
@@ -41,7 +49,12 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
         let text = format!("{}: has over {MAX_SIZE} bytes", path.display());
         return Err(FileError::Syntax(text));
     }
-    parse(&text).map_err(|error| FileError::Syntax(format!("{}{error}", path.display())))
+    Ok(text)
+}
+
+/// Reads the text of this file.
+pub(crate) fn parse_of<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+    parse(text).map_err(|error| FileError::Syntax(format!("{}{error}", path.display())))
 }
 
 /// Reads the text of a file. Nothing but space is a file that says nothing.

@@ -2,7 +2,7 @@
 //!
 //! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), who says it
 //! (`credentials`, `secret`), the way bytes cross
-//! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `telemetry`, `shutdown`).
+//! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `web_config`, `telemetry`, `shutdown`).
 
 pub mod name;
 pub mod target;

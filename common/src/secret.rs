@@ -157,8 +157,9 @@ impl std::str::FromStr for Digest {
     }
 }
 
+/// Warns when others on this machine may read a file with a secret in it.
 #[cfg(unix)]
-fn warn_if_open(path: &Path, file: &File) {
+pub(crate) fn warn_if_open(path: &Path, file: &File) {
     use std::os::unix::fs::PermissionsExt;
     /// Read, for everybody.
     const OTHERS: u32 = 0o004;
@@ -171,7 +172,7 @@ fn warn_if_open(path: &Path, file: &File) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_open(_: &Path, _: &File) {}
+pub(crate) fn warn_if_open(_: &Path, _: &File) {}
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,12 @@ struct State {
     interim: bool,
     /// Cancelled if the connection closes before its next request.
     on_close: Option<CancellationToken>,
+    /// Dropped with the request that is served, or with what it was upgraded to.
+    kept: Option<Guard>,
 }
+
+/// What is given back when it is dropped.
+pub(crate) type Guard = Box<dyn std::fmt::Debug + Send>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -47,6 +52,8 @@ enum Phase {
     Head,
     /// From the head to the end of the answer.
     Serving,
+    /// The same of a scrape, whose deadline it has.
+    Scraping,
     /// No longer HTTP.
     Upgraded,
 }
@@ -62,6 +69,7 @@ impl Clock {
                 fresh: true,
                 interim: false,
                 on_close: None,
+                kept: None,
             })),
             head_time: limits.head_time,
             idle_time: limits.idle_time,
@@ -82,12 +90,43 @@ impl Clock {
 
     /// What is served is a scrape with a deadline of its own.
     pub(crate) fn extend(&self, deadline: Instant) {
-        self.enter(Phase::Serving, Some(deadline + AFTER_DEADLINE));
+        self.enter(Phase::Scraping, Some(deadline + AFTER_DEADLINE));
     }
 
     /// What follows is no HTTP, and keeps its own time.
     pub(crate) fn upgraded(&self) {
         self.enter(Phase::Upgraded, None);
+    }
+
+    /// Holds something until the request that comes next is answered, or, if it is upgraded, until
+    /// the connection is closed.
+    pub(crate) fn keep(&self, guard: Guard) {
+        let last = self.lock().kept.replace(guard);
+        drop(last);
+    }
+
+    /// The limit that the phase has run into, if that is one; and whether a request had begun that
+    /// nothing was answered to.
+    pub(crate) fn overrun(&self) -> (Option<&'static str>, bool) {
+        let state = self.lock();
+        match state.phase {
+            Phase::Idle if state.fresh => (Some("head_time"), false),
+            Phase::Idle => (Some("idle_time"), false),
+            Phase::Head => (Some("head_time"), true),
+            Phase::Serving => (Some("page_time"), false),
+            Phase::Scraping | Phase::Upgraded => (None, false),
+        }
+    }
+
+    /// Whether an answer of ours may be on its way.
+    pub(crate) fn is_serving(&self) -> bool {
+        let phase = self.lock().phase;
+        !matches!(phase, Phase::Idle | Phase::Head)
+    }
+
+    /// How long a head may take.
+    pub(crate) fn head_time(&self) -> Duration {
+        self.head_time
     }
 
     /// Closing shall be seen as a failure by a peer that takes the close for the end of the body.
@@ -131,7 +170,10 @@ impl Clock {
 
     /// The connection has closed.
     pub(crate) fn closed(&self) {
-        let on_close = self.lock().on_close.take();
+        let mut state = self.lock();
+        let (on_close, kept) = (state.on_close.take(), state.kept.take());
+        drop(state);
+        drop(kept);
         if let Some(on_close) = on_close {
             on_close.cancel();
         }
@@ -172,6 +214,11 @@ pub(crate) struct Serving(Clock);
 impl Drop for Serving {
     fn drop(&mut self) {
         let until = Instant::now() + self.0.idle_time;
+        let mut state = self.0.lock();
+        let over = state.phase != Phase::Upgraded;
+        let kept = if over { state.kept.take() } else { None };
+        drop(state);
+        drop(kept);
         self.0.enter(Phase::Idle, Some(until));
     }
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_common::config_file::FileError;
 use adit_common::deadline::TimeoutRules;
 use adit_common::net::listen::ListenAddress;
 use adit_common::telemetry::logging::{HEADING as PROGRAM, LogFlags};
 use adit_common::tunnel::watchdog::Liveness;
-use adit_common::web_config::{Web, WebConfigError};
+use adit_common::web_config::Web;
 use clap::{Parser, Subcommand};
 
 use crate::config::access::scrapers::Whom;
@@ -144,7 +145,7 @@ pub enum FlagError {
     Usage(#[from] clap::Error),
     /// The web configuration.
     #[error("--web.config.file: {0}")]
-    Web(#[from] WebConfigError),
+    Web(#[from] FileError),
     /// Two flags against each other.
     #[error("{0}")]
     Meaning(String),

@@ -105,7 +105,8 @@ impl Proxy {
     fn new(config: Config, stop: Stop) -> Result<Self, RunError> {
         let metrics = Metrics::new()?;
         scrape::prepare(&metrics);
-        let limits = Limits::default();
+        metrics.prepare_limits();
+        let limits = config.settings.limits;
         let waiting = Waiting::new(
             limits.waiting,
             limits.waiting_per_name,
@@ -119,7 +120,7 @@ impl Proxy {
         Ok(Self {
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             limits,
-            rules: Current::new(config.settings.rules.clone()),
+            rules: Current::new(&config.settings),
             auth: Auth::new(
                 config.settings.access.clone(),
                 Arc::clone(&config.web),

@@ -5,6 +5,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::config::Limits;
+
 const NAMESPACE: &str = "adit_proxy";
 
 /// Upper bounds of the durations of scrapes, in seconds: from a loopback hop to the longest timeout.
@@ -17,6 +19,7 @@ const SCRAPE_SECONDS: [f64; 12] = [
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) connections: IntGauge,
+    pub(crate) tls_failures: IntCounterVec,
     pub(crate) auth_failures: IntCounterVec,
     pub(crate) limits_reached: IntCounterVec,
     pub(crate) sessions: IntGauge,
@@ -49,6 +52,11 @@ impl Metrics {
         let make = Make(&registry);
         Ok(Self {
             connections: make.gauge("connections", "Connections accepted and open.")?,
+            tls_failures: make.counters(
+                "tls_handshake_failures_total",
+                "Connections that came to no TLS, by why.",
+                &["reason"],
+            )?,
             auth_failures: make.counters(
                 "auth_failures_total",
                 "Requests that were not let in, by who asked and why.",
@@ -140,6 +148,13 @@ impl Metrics {
 }
 
 impl Metrics {
+    /// Every limit is counted from the start, so that a rate does not miss the first.
+    pub(crate) fn prepare_limits(&self) {
+        for limit in Limits::KEYS {
+            self.limits_reached.with_label_values(&[limit]);
+        }
+    }
+
     /// Something was refused for this limit.
     pub(crate) fn limit(&self, limit: &str) {
         self.limits_reached.with_label_values(&[limit]).inc();

@@ -8,20 +8,24 @@ use tokio::sync::Mutex;
 
 use crate::Proxy;
 use crate::config::duplicates::Rules;
+use crate::config::trusted::TrustedProxies;
+use crate::config::{Limits, Settings};
 
 /// The rules in force.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     rules: RwLock<Arc<Rules>>,
+    trusted: RwLock<Arc<TrustedProxies>>,
     /// One reload at a time.
     turn: Mutex<()>,
 }
 
 impl Current {
     /// Starts with these.
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            rules: RwLock::new(Arc::new(rules)),
+            rules: RwLock::new(Arc::new(settings.rules.clone())),
+            trusted: RwLock::new(Arc::new(settings.trusted_proxies.clone())),
             turn: Mutex::default(),
         }
     }
@@ -31,8 +35,23 @@ impl Current {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, rules: Rules) {
+    /// Whom we believe as of now.
+    pub(crate) fn trusted(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.trusted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, rules: Rules, trusted: TrustedProxies) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trusted);
+    }
+}
+
+/// What is there already was made for those of the start.
+fn keep_limits(in_force: &Limits, read: &Limits) {
+    if in_force != read {
+        tracing::warn!(
+            "limits have changed in --config.file: those of the start stay in force until a restart"
+        );
     }
 }
 
@@ -55,7 +74,8 @@ pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let metrics = &proxy.metrics;
     match read {
         Ok(settings) => {
-            proxy.rules.set(settings.rules);
+            keep_limits(&proxy.limits, &settings.limits);
+            proxy.rules.set(settings.rules, settings.trusted_proxies);
             proxy.auth.replace(settings.access);
             succeeded(proxy);
             tracing::info!("configuration reloaded");

@@ -130,18 +130,19 @@ async fn too_many_at_one_client_are_told_so_and_others_are_served() {
         "/stall" => vec![Step::Stall],
         _ => ok("good 1\n"),
     });
-    let pair = Pair::start(&[&format!("--target=pi:9100=http://{}", target.address())]).await;
+    // As many as one target takes, twice.
+    let [first, second] =
+        [9100, 9101].map(|port| format!("--target=pi:{port}=http://{}", target.address()));
+    let pair = Pair::start(&[&first, &second]).await;
     let other = format!("--target=nas:9100=http://{}", target.address());
     let _other = Client::start(&[&pair.proxy.url()], &[&other]).await;
     pair.proxy.knows("nas").await;
     let mut held = Vec::new();
-    for _ in 0..128 {
+    for n in 0..128 {
         let mut connection = Connection::open(pair.proxy.address).await;
+        let uri = format!("http://pi:{}/stall", 9100 + n % 2);
         connection
-            .write(scraper::request(
-                "http://pi:9100/stall",
-                &[&scraper::timeout_field(60)],
-            ))
+            .write(scraper::request(&uri, &[&scraper::timeout_field(60)]))
             .await;
         held.push(connection);
     }

@@ -68,6 +68,7 @@ fn our_client_accepts_the_configuration_we_show() {
     let config = adit_client::Config::from_args([flag]).unwrap();
     assert_eq!(config.targets.len(), 2);
     assert_eq!(config.tls.ca_file, Some(folder.path().join("proxy-ca.pem")));
+    assert!(config.targets[0].cost.serial, "the nas, by name");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit_tests::pair::Pair;
+use adit_tests::pair::{self, Pair};
 use adit_tests::prometheus::Prometheus;
 use adit_tests::scraper;
 use adit_tests::target::Target;
@@ -94,7 +94,11 @@ async fn a_query_by_post_with_a_form_of_64_kilobytes_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_sent_to_a_target_arrives_as_it_was() {
     let target = Target::start(ok("done"));
-    let pair = Pair::start(&[&format!("--target=gate:9091=http://{}", target.address())]).await;
+    let (_folder, config) = pair::config(&format!(
+        "targets:\n- {{target: 'gate:9091', url: 'http://{}', methods: [PUT, POST, PATCH]}}\n",
+        target.address()
+    ));
+    let pair = Pair::start(&[&config]).await;
     let body: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     for method in ["PUT", "POST", "PATCH"] {
         let head = format!(

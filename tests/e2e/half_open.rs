@@ -115,7 +115,7 @@ impl Case {
             }
             Load::Uploads => {
                 let length = format!("Content-Length: {LARGE}");
-                let uri = "http://pi:9100/upload";
+                let uri = "http://pi:9100/api/v1/read";
                 let request = scraper::request(uri, &[&timeout_field(60), &length]);
                 (Way::Down, request.replacen("GET", "POST", 1))
             }
@@ -336,7 +336,7 @@ async fn slow(way: Way, buffer: usize) {
         Way::Down => {
             let body = "x".repeat(SLOW);
             let length =
-                format!("POST http://pi:9100/upload HTTP/1.1\r\nContent-Length: {SLOW}\r\n");
+                format!("POST http://pi:9100/api/v1/read HTTP/1.1\r\nContent-Length: {SLOW}\r\n");
             request.replacen("GET http://pi:9100/slow HTTP/1.1\r\n", &length, 1) + &body
         }
     };

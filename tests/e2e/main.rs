@@ -25,6 +25,7 @@ mod requests;
 mod upstreams;
 
 mod refusals;
+mod policy;
 mod bad_requests;
 mod bad_tunnels;
 
@@ -32,6 +33,7 @@ mod pages;
 mod programs;
 mod stopping;
 mod drain;
+mod secure;
 mod several;
 mod races;
 mod waiting;
@@ -39,10 +41,15 @@ mod reloading;
 mod pushprox;
 
 mod client_life;
+mod identity;
+mod http_proxy;
+mod check;
 mod client_reload;
 
 mod leaks;
 mod kills;
 mod herd;
+
+mod fronts;
 
 mod documents;

@@ -62,7 +62,16 @@ impl Client {
     /// # Panics
     /// When it does not start, with what it said.
     pub async fn launch(proxy_url: &str, flags: &[&str]) -> Self {
+        Self::launch_in(&[], proxy_url, flags).await
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start, with what it said.
+    pub async fn launch_in(environment: &[(&str, &str)], proxy_url: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(path("adit-client"));
+        command.envs(environment.iter().copied());
         command.arg(format!("--proxy-url={proxy_url}"));
         let program = Program::start(command.arg("--web.listen-address=127.0.0.1:0").args(flags));
         let web = listening(&program).await;

@@ -1,7 +1,8 @@
 //! What the end-to-end tests are made of: real peers, and scripted ones that misbehave to order.
 //!
 //! * [`pair`] runs proxies and clients in the test's own process, [`binaries`] the real programs.
-//! * [`prometheus`] and [`node_exporter`] are Debian's, each a [`program`] that a test owns.
+//! * [`prometheus`], [`node_exporter`] and the [`http_proxy`] of a company are Debian's, each a
+//!   [`program`] that a test owns.
 //! * [`target`] is what is scraped: it says exactly the bytes it is told to, and remembers the
 //!   bytes it was sent.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
@@ -10,6 +11,7 @@
 //!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
+//! * [`fronts`] are Debian's nginx, Caddy, HAProxy and Apache, set up by our examples.
 //! * [`metrics`] is what a program says of itself, as numbers.
 //! * [`soak`] is a run of hours in which everything goes wrong by chance; no test of it is among the
 //!   others.
@@ -23,7 +25,9 @@ pub mod binaries;
 
 pub mod prometheus;
 pub mod node_exporter;
+pub mod http_proxy;
 pub mod program;
+pub mod fronts;
 
 pub mod target;
 pub mod scraper;

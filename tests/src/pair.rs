@@ -204,6 +204,18 @@ pub async fn knows(address: SocketAddr, name: &str) {
     .await;
 }
 
+/// A configuration in a folder of its own, for as long as that is held, and the flag that names it.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn config(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config.yml");
+    std::fs::write(&path, text).expect("a file");
+    let flag = format!("--config.file={}", path.display());
+    (folder, flag)
+}
+
 /// With a free port of 127.0.0.1. Unknown names are answered at once, as they are when a proxy has
 /// run for a while, unless `flags` say otherwise.
 pub fn flags_of_a_proxy(flags: &[&str]) -> Vec<String> {

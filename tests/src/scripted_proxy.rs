@@ -191,6 +191,21 @@ impl ScriptedTunnel {
         answer.expect("an open tunnel").status()
     }
 
+    /// Sends any request, and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When the client resets it.
+    ///
+    /// # Panics
+    /// When neither comes.
+    pub async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let asking = self.sender.send_request(request);
+        within(PATIENCE, "the head of an answer", asking).await
+    }
+
     /// Asks a target, and waits for the head of the answer.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -60,6 +61,45 @@ impl Authority {
         self.folder.path()
     }
 
+    /// A certificate for these names, with its key, as files in the folder: `{stem}.pem` and
+    /// `{stem}-key.pem`. Again with the same stem it replaces them.
+    ///
+    /// # Panics
+    /// When a name is none.
+    pub fn issue(&self, stem: &str, names: &[&str]) -> Issued {
+        self.issue_for(stem, names, Validity::Now)
+    }
+
+    /// The same, with a time in which it is good.
+    ///
+    /// # Panics
+    /// When a name is none.
+    pub fn issue_for(&self, stem: &str, names: &[&str], validity: Validity) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(names).expect("names");
+        if validity == Validity::Expired {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let issued = Issued {
+            certificate: self.folder.path().join(format!("{stem}.pem")),
+            key: self.folder.path().join(format!("{stem}-key.pem")),
+            der: certificate.der().to_vec(),
+        };
+        // The key first: whoever reads both when the certificate changes has the pair.
+        for (path, text) in [
+            (&issued.key, key.serialize_pem()),
+            (&issued.certificate, certificate.pem()),
+        ] {
+            let next = path.with_extension("next");
+            std::fs::write(&next, text).expect("written");
+            std::fs::rename(&next, path).expect("in place");
+        }
+        issued
+    }
+
     /// A server with a certificate for these names, which speaks HTTP/1.1.
     ///
     /// # Panics
@@ -102,6 +142,26 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A certificate and its key, as files.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+    /// The certificate itself.
+    pub der: Vec<u8>,
+}
+
+/// When a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Today.
+    Now,
+    /// Not any more.
+    Expired,
 }
 
 /// Ends TLS before a server that speaks in clear, as a load balancer does.

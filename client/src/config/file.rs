@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use adit_common::config_file::Parsed;
 use adit_common::name::Name;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use serde::Deserialize;
 
-use super::TargetConfig;
 use super::auth::FileAuth;
+use super::credentials::{FileAuthorization, FileBasicAuth};
+use super::http_proxy::FileHttpProxy;
+use super::path::Prefix;
+use super::size::Size;
 use super::url::{ProxyUrl, UpstreamUrl};
+use super::{Cost, CredentialFile, TargetConfig};
 
 /// The file as written. Every key has the flag of the same meaning; flags win.
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +38,8 @@ pub struct File {
     pub tls: FileTls,
     /// `--auth.…`.
     pub auth: FileAuth,
+    /// `--http-proxy`, with more to say of it.
+    pub http_proxy: FileHttpProxy,
 }
 
 /// A target in the file.
@@ -47,6 +55,57 @@ pub struct FileTarget {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     tls: FileTls,
+    #[serde(default)]
+    methods: Option<Vec<Parsed<WrittenMethod>>>,
+    #[serde(default)]
+    paths: Option<Vec<Parsed<Prefix>>>,
+    #[serde(default)]
+    connect: Option<bool>,
+    #[serde(default)]
+    authorization: Option<FileAuthorization>,
+    #[serde(default)]
+    basic_auth: Option<FileBasicAuth>,
+    #[serde(default)]
+    scrapes: Option<usize>,
+    #[serde(default)]
+    serial: bool,
+    #[serde(default)]
+    connects: Option<usize>,
+    #[serde(default)]
+    response_bytes: Option<Parsed<Size>>,
+    #[serde(default)]
+    timeout: Option<Parsed<WrittenTime>>,
+}
+
+/// A method, in capitals as they all are: `get` would be one that nobody sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WrittenMethod(Method);
+
+impl FromStr for WrittenMethod {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "expected a method in capitals, as in GET";
+        match text.parse::<Method>() {
+            Ok(Method::CONNECT) => Err("CONNECT is no method of a target: say connect: true"),
+            Ok(method) if !text.bytes().any(|byte| byte.is_ascii_lowercase()) => Ok(Self(method)),
+            _ => Err(FORM),
+        }
+    }
+}
+
+/// A time above nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WrittenTime(Duration);
+
+impl FromStr for WrittenTime {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time = humantime::parse_duration(text).ok();
+        let time = time.filter(|time| !time.is_zero());
+        time.map(Self).ok_or("expected a time above 0s, as in 10s")
+    }
 }
 
 /// TLS towards a proxy or a target. Files are relative to the configuration file.
@@ -76,13 +135,77 @@ impl FileTls {
 
 impl FileTarget {
     /// With its files found.
-    pub fn resolve(self, directory: &Path) -> TargetConfig {
-        TargetConfig {
-            target: self.target,
-            url: self.url.map(|url| url.0),
+    ///
+    /// # Errors
+    /// What contradicts itself, or would offer nothing.
+    pub fn resolve(self, directory: &Path) -> Result<TargetConfig, String> {
+        let target = self.target.clone();
+        let named = |words: &str| format!("target {target}: {words}");
+        for (key, is_empty) in [
+            ("methods", self.methods.as_ref().is_some_and(Vec::is_empty)),
+            ("paths", self.paths.as_ref().is_some_and(Vec::is_empty)),
+        ] {
+            if is_empty {
+                let words = format!("{key}: none is given: leave it out, or the whole target");
+                return Err(named(&words));
+            }
+        }
+        let cost = self.cost().map_err(|words| named(&words))?;
+        let all = |paths: Vec<Parsed<Prefix>>| paths.into_iter().map(|path| path.0).collect();
+        let credentials =
+            credentials(self.authorization, self.basic_auth, directory).map_err(|w| named(&w))?;
+        Ok(TargetConfig {
             host: self.host.map(|host| host.0),
             labels: self.labels,
             tls: self.tls.resolve(directory),
+            methods: self
+                .methods
+                .map(|methods| methods.into_iter().map(|method| method.0.0).collect()),
+            paths: self.paths.map(all),
+            connect: self.connect,
+            credentials,
+            cost,
+            ..TargetConfig::new(self.target, self.url.map(|url| url.0))
+        })
+    }
+
+    fn cost(&self) -> Result<Cost, String> {
+        for (key, count) in [("scrapes", self.scrapes), ("connects", self.connects)] {
+            if count == Some(0) {
+                return Err(format!("{key}: expected at least 1"));
+            }
+        }
+        if self.serial && self.scrapes.is_some() {
+            return Err("serial is one scrape at a time: leave out scrapes".to_owned());
+        }
+        let default = Cost::default();
+        let connects = if self.serial { 1 } else { default.connects };
+        Ok(Cost {
+            scrapes: self.scrapes.unwrap_or(default.scrapes),
+            serial: self.serial,
+            connects: self.connects.unwrap_or(connects),
+            response_bytes: match &self.response_bytes {
+                None => default.response_bytes,
+                // As Prometheus' body_size_limit.
+                Some(Parsed(Size(0))) => None,
+                Some(Parsed(Size(most))) => Some(*most),
+            },
+            timeout: self.timeout.as_ref().map(|time| time.0.0),
+        })
+    }
+}
+
+fn credentials(
+    authorization: Option<FileAuthorization>,
+    basic_auth: Option<FileBasicAuth>,
+    directory: &Path,
+) -> Result<Option<CredentialFile>, String> {
+    match (authorization, basic_auth) {
+        (None, None) => Ok(None),
+        (Some(bearer), None) => Ok(Some(bearer.resolve(directory))),
+        (None, Some(basic)) => basic.resolve(directory).map(Some),
+        (Some(_), Some(_)) => {
+            Err("authorization and basic_auth exclude each other: keep one".to_owned())
         }
     }
 }
@@ -113,9 +236,74 @@ mod tests {
         let tls = file.tls.resolve(Path::new("/etc/adit"));
         assert_eq!(tls.ca_file, Some("/etc/adit/ca.pem".into()));
         let target = file.targets.into_iter().next().unwrap();
-        let target = target.resolve(Path::new("/etc/adit"));
+        let target = target.resolve(Path::new("/etc/adit")).unwrap();
         assert_eq!(target.tls.ca_file, Some("/etc/ca.pem".into()));
         assert_eq!(target.host.unwrap(), "other.example");
+    }
+
+    fn target(keys: &str) -> Result<TargetConfig, String> {
+        let file: File = parse(&format!("targets:\n- {{target: 'pi:1', {keys}}}\n"))?;
+        let target = file.targets.into_iter().next().unwrap();
+        target.resolve(Path::new("/etc/adit"))
+    }
+
+    #[test]
+    fn what_a_target_may_be_asked_and_cost() {
+        let target = target(
+            "methods: [GET, PROPFIND], paths: [/metrics, /a/b/], connect: true, scrapes: 2, \
+             connects: 3, response_bytes: 64MiB, timeout: 1m 30s, \
+             basic_auth: {username: x, password_file: p}",
+        )
+        .unwrap();
+        assert_eq!(target.methods.unwrap()[1].as_str(), "PROPFIND");
+        assert_eq!(target.paths.unwrap()[1], "/a/b".parse().unwrap());
+        assert_eq!(target.connect, Some(true));
+        let basic = CredentialFile::Basic {
+            username: "x".into(),
+            password_file: "/etc/adit/p".into(),
+        };
+        assert_eq!(target.credentials, Some(basic));
+        let cost = Cost {
+            scrapes: 2,
+            serial: false,
+            connects: 3,
+            response_bytes: Some(64 << 20),
+            timeout: Some(Duration::from_secs(90)),
+        };
+        assert_eq!(target.cost, cost);
+        assert_eq!(self::target("connects: 16").unwrap().cost, Cost::default());
+        let serial = self::target("serial: true").unwrap().cost;
+        assert!(serial.serial && serial.connects == 1);
+        let free = self::target("response_bytes: 0").unwrap().cost;
+        assert_eq!(free.response_bytes, None);
+        let bytes = self::target("response_bytes: 1000").unwrap().cost;
+        assert_eq!(bytes.response_bytes, Some(1000));
+    }
+
+    #[test]
+    fn what_a_target_cannot_mean_says_why() {
+        for (keys, says) in [
+            ("methods: [get]", "in capitals"),
+            ("methods: [CONNECT]", "connect: true"),
+            ("methods: []", "target pi:1: methods: none is given"),
+            ("paths: []", "target pi:1: paths: none is given"),
+            ("paths: [metrics]", "as in /metrics"),
+            ("paths: [/a/../b]", "has a segment"),
+            ("scrapes: 0", "target pi:1: scrapes: expected at least 1"),
+            ("connects: 0", "connects: expected at least 1"),
+            ("serial: true, scrapes: 2", "leave out scrapes"),
+            ("response_bytes: 64 elephants", "as in 64MiB"),
+            ("timeout: 0s", "above 0s"),
+            ("timeout: soon", "as in 10s"),
+            ("method: [GET]", "did you mean \"methods\"?"),
+            (
+                "authorization: {credentials_file: a}, basic_auth: {username: x, password_file: p}",
+                "exclude each other",
+            ),
+        ] {
+            let error = target(keys).unwrap_err();
+            assert!(error.contains(says), "{keys}: {error}");
+        }
     }
 
     #[test]

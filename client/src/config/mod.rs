@@ -1,10 +1,15 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
-//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown;
-//! [`source`] reads all together.
+//! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown,
+//! [`http_proxy`] what may stand before them; [`path`], [`size`] and [`credentials`] have what else
+//! has a form of its own; [`source`] reads file and flags together.
 
 pub mod auth;
+pub mod credentials;
 pub mod file;
+pub mod path;
+pub mod size;
+pub mod http_proxy;
 pub mod url;
 
 pub(crate) mod source;
@@ -21,9 +26,12 @@ use adit_common::registration::RegistrationError;
 use adit_common::secret::SecretError;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
 pub use self::auth::Auth;
+pub use self::credentials::CredentialFile;
+pub use self::http_proxy::{HttpProxy, HttpProxyChoice, HttpProxyUrl};
+pub use self::path::Prefix;
 pub use self::url::{ProxyUrl, UpstreamUrl};
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
@@ -45,6 +53,8 @@ pub struct Config {
     pub tls: ClientTls,
     /// What they are shown.
     pub auth: Auth,
+    /// On the way to them.
+    pub http_proxy: HttpProxy,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
     /// How long scrapes in flight may take to finish when we stop.
@@ -107,6 +117,65 @@ pub struct TargetConfig {
     pub labels: BTreeMap<String, String>,
     /// Towards this target.
     pub tls: ClientTls,
+    /// What may be asked; nothing: GET, HEAD, and POST where Prometheus' API only reads.
+    pub methods: Option<Vec<Method>>,
+    /// Below which paths; nothing: everywhere.
+    pub paths: Option<Vec<Prefix>>,
+    /// Whether by CONNECT as well; nothing: where neither of them is chosen.
+    pub connect: Option<bool>,
+    /// What is sent as `Authorization`; nothing: what the scraper sends.
+    pub credentials: Option<CredentialFile>,
+    /// At most.
+    pub cost: Cost,
+}
+
+impl TargetConfig {
+    /// With the default of everything else.
+    pub fn new(target: Target, url: Option<UpstreamUrl>) -> Self {
+        Self {
+            target,
+            url,
+            host: None,
+            labels: BTreeMap::new(),
+            tls: ClientTls::default(),
+            methods: None,
+            paths: None,
+            connect: None,
+            credentials: None,
+            cost: Cost::default(),
+        }
+    }
+}
+
+/// What a target may cost, whoever asks and through whichever proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Scrapes under way at once. The default, 64, is half of what a proxy sends a client at once:
+    /// one target that is slow leaves room for the others.
+    pub scrapes: usize,
+    /// One scrape at a time, and the next one waits for its turn: for devices that serve one
+    /// connection. Then `scrapes` says nothing.
+    pub serial: bool,
+    /// CONNECT streams open at once. Each Prometheus keeps one: the default, 16, is for eight pairs
+    /// of them. 1 where `serial` is set.
+    pub connects: usize,
+    /// Most bytes of an answer's body, as it comes; nothing: no limit. The default, 2 GiB, is twice
+    /// the largest federation seen; it costs no memory, only the uplink.
+    pub response_bytes: Option<u64>,
+    /// The longest a scrape may take; nothing: as long as the proxy says, an hour at most.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self {
+            scrapes: 64,
+            serial: false,
+            connects: 16,
+            response_bytes: Some(2 << 30),
+            timeout: None,
+        }
+    }
 }
 
 /// PushProx' client has its metrics there, too.
@@ -143,10 +212,18 @@ pub enum SettingsError {
     /// Of a file that holds a secret.
     #[error("{what}: {error}")]
     Secret {
-        /// The key that names the file.
-        what: &'static str,
+        /// Whose, or the key that names it.
+        what: String,
         /// Why there is none in it.
         error: SecretError,
+    },
+    /// The HTTP proxy that the environment asks for.
+    #[error("{variable}: {reason}; --http-proxy=URL names another, --http-proxy=none goes without")]
+    Environment {
+        /// The variable that names it.
+        variable: &'static str,
+        /// Why it cannot be used.
+        reason: &'static str,
     },
     /// No proxy would take what is offered.
     #[error(transparent)]

@@ -13,6 +13,7 @@ use clap::Parser;
 
 use super::auth::{Auth, Basic, FileAuth};
 use super::file::{File, FileTarget};
+use super::http_proxy::{FileHttpProxy, HttpProxy};
 use super::url::{name_flag, target_flag};
 use super::{Config, ProxyUrl, Source, TargetConfig, UpstreamUrl};
 use crate::flags::{FlagError, Flags};
@@ -76,6 +77,7 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         labels: file.labels,
         tls: flags.tls(file.tls.resolve(directory))?,
         auth: flags.auth(file.auth.resolve(directory))?,
+        http_proxy: flags.http_proxy(file.http_proxy, directory)?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
         source: source(flags),
@@ -116,7 +118,10 @@ impl Flags {
         directory: &Path,
     ) -> Result<Vec<TargetConfig>, FlagError> {
         let mut targets: Vec<TargetConfig> = match self.target.is_empty() {
-            true => file.into_iter().map(|t| t.resolve(directory)).collect(),
+            true => file
+                .into_iter()
+                .map(|t| t.resolve(directory).map_err(meaning))
+                .collect::<Result<_, _>>()?,
             false => each("--target", &self.target, target_flag)?
                 .into_iter()
                 .map(TargetConfig::from)
@@ -143,6 +148,14 @@ impl Flags {
         Ok(tls)
     }
 
+    fn http_proxy(&self, file: FileHttpProxy, directory: &Path) -> Result<HttpProxy, FlagError> {
+        let flag = each("--http-proxy", self.http_proxy.as_slice(), str::parse)?.pop();
+        let meant = file.resolve(directory, flag);
+        let meant = meant.map_err(|error| meaning(format!("http_proxy: {error}")))?;
+        check_tls("http_proxy: tls", &meant.tls)?;
+        Ok(meant)
+    }
+
     fn auth(&self, file: FileAuth) -> Result<Auth, FlagError> {
         let basic = Basic::of(
             self.auth_username.clone().or(file.basic.username),
@@ -157,13 +170,7 @@ impl Flags {
 
 impl From<(Target, Option<UpstreamUrl>)> for TargetConfig {
     fn from((target, url): (Target, Option<UpstreamUrl>)) -> Self {
-        Self {
-            target,
-            url,
-            host: None,
-            labels: Default::default(),
-            tls: ClientTls::default(),
-        }
+        Self::new(target, url)
     }
 }
 

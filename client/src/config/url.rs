@@ -95,7 +95,7 @@ impl fmt::Display for ProxyUrl {
 }
 
 /// By RFC 6761 and RFC 5735.
-pub(super) fn is_loopback(name: &Name) -> bool {
+pub(crate) fn is_loopback(name: &Name) -> bool {
     let last = name.as_str().rsplit('.').next();
     last == Some("localhost") || name.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
 }
@@ -143,7 +143,7 @@ impl FromStr for UpstreamUrl {
 }
 
 /// The scheme, in lower case, and the rest as an http URI: the http crate knows no other schemes.
-fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlError> {
+pub(super) fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlError> {
     let (scheme, rest) = text.split_once("://").ok_or(UrlError::Form(form))?;
     let uri: Uri = format!("http://{rest}")
         .parse()
@@ -154,7 +154,11 @@ fn parse<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Uri), UrlErr
     }
 }
 
-fn address(uri: &Uri, scheme: Scheme, form: &'static str) -> Result<(Authority, Target), UrlError> {
+pub(super) fn address(
+    uri: &Uri,
+    scheme: Scheme,
+    form: &'static str,
+) -> Result<(Authority, Target), UrlError> {
     let authority = uri.authority().ok_or(UrlError::Form(form))?;
     match Target::parse(authority.as_str(), Some(scheme)) {
         Ok(address) => Ok((authority.clone(), address)),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial;
 use super::tunnel::{Ended, Tunnel};
-use super::upgrade::Unopened;
+use super::upgrade::{By, Unopened};
 use crate::Client;
 use crate::config::ProxyUrl;
 use crate::identity::Identity;
@@ -213,8 +213,13 @@ impl Keeper {
     fn unopened(&mut self, why: &Unopened) -> Wait {
         self.client.troubles.set(&self.label, why);
         let wait = match why {
-            Unopened::Denied { status, reason } => {
-                return self.not_let_in(Some(status.as_u16()), reason, refused_wait());
+            Unopened::Denied { by, status, reason } => {
+                let status = Some(status.as_u16());
+                return match by {
+                    By::Proxy => self.not_let_in(status, reason, refused_wait()),
+                    // No sooner: a company locks users who are wrong too often.
+                    by => self.not_let_in(status, &format!("{by} {reason}"), refused_wait()),
+                };
             }
             Unopened::Busy { after, .. } => asked_wait(*after).max(self.backoff.next_wait()),
             Unopened::Failed(_) => self.backoff.next_wait(),
@@ -397,6 +402,7 @@ mod tests {
     async fn the_reason_is_news_until_something_changes_and_stays_known_to_who_asks() {
         let mut keeper = keeper();
         let denied = |reason: &str| Unopened::Denied {
+            by: By::Proxy,
             status: http::StatusCode::FORBIDDEN,
             reason: reason.to_owned(),
         };

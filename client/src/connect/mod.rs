@@ -3,20 +3,28 @@
 //! 1. [`Keepers::follow`] sees to it that every proxy that is configured has a keeper, and no other.
 //! 2. [`keeper`] is the life of one: wait, dial, serve, and again; while a proxy goes away, the next
 //!    tunnel is dialled before the last one is closed. Never more than two at once.
-//! 3. [`dial`] opens a connection, with TLS where the URL says so, and [`upgrade`] asks for the
-//!    WebSocket in it.
+//! 3. [`dial`] opens a connection, straight or [`through`] the HTTP proxy that [`route`] finds on the
+//!    way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it.
 //! 4. [`tunnel`] runs a session in it, for as long as both ends want.
 //!
 //! What stands in the way of a tunnel is remembered by [`trouble`], for whoever asks.
 
 mod keeper;
 
+mod route;
+mod through;
 mod dial;
 mod upgrade;
 
 mod tunnel;
 
 mod trouble;
+
+/// The steps of a dial by themselves, for who wants to know how far it comes.
+pub(crate) mod steps {
+    pub(crate) use super::dial::{reach, secure};
+    pub(crate) use super::upgrade::{Unopened, upgrade};
+}
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::keeper::Keeper;
+pub(crate) use self::route::Routes;
 pub(crate) use self::trouble::Troubles;
 use crate::Client;
 use crate::config::ProxyUrl;

@@ -1,9 +1,11 @@
 //! The upgrade: asking for the WebSocket, and telling a proxy's answer from any other.
 
+use std::fmt;
 use std::time::Duration;
 
 use adit_common::fault::one_line;
 use adit_common::headers::INSTANCE;
+use adit_common::registration::Instance;
 use adit_common::tunnel::SUBPROTOCOL;
 use bytes::Bytes;
 use http::header::{
@@ -16,26 +18,47 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::Client;
+use super::dial::Wire;
 use crate::config::ProxyUrl;
 use crate::identity::Identity;
 
+/// What we are called by all who ask.
+pub(super) const AGENT: &str = concat!("adit-client/", env!("CARGO_PKG_VERSION"));
 /// What is read of an answer that is no upgrade.
 const MAX_REFUSAL: usize = 4096;
 /// How long: its head has said the most.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
+/// Who answered. Displays as what goes before the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Our proxy, or a front of it.
+    Proxy,
+    /// An HTTP proxy on the way, by its host and port.
+    HttpProxy(String),
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proxy => f.write_str("the proxy answered"),
+            Self::HttpProxy(address) => write!(f, "through the HTTP proxy {address}:"),
+        }
+    }
+}
+
 /// Why there is no tunnel.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
+pub(crate) enum Unopened {
     /// We are not let in: a secret is missing or wrong, at the proxy or at a front of it.
-    #[error("the proxy answered {status}: {reason}")]
+    #[error("{by} {status}: {reason}")]
     Denied {
+        /// Who.
+        by: By,
         /// 401, 403 or 407.
         status: StatusCode,
         /// The first line of the answer.
@@ -69,26 +92,33 @@ impl Unopened {
     }
 }
 
-/// Asks for the WebSocket (RFC 6455 §4.1). By hyper and not by tungstenite's own handshake: the
-/// proxy speaks first, and what it sent right behind its 101 must not be lost.
-pub(super) async fn upgrade<S>(
-    client: &Client,
+/// Asks for the WebSocket (RFC 6455 §4.1), by `deadline`.
+pub(crate) async fn upgrade(
+    instance: &Instance,
     proxy: &ProxyUrl,
     identity: &Identity,
-    socket: S,
-) -> Result<Upgraded, Unopened>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let io = TokioIo::new(socket);
+    wire: Box<dyn Wire>,
+    deadline: Instant,
+) -> Result<Upgraded, Unopened> {
+    let key = generate_key();
+    let mut request = upgrade_request(instance, proxy, &key);
+    identity.show(request.headers_mut());
+    let asked = timeout_at(deadline, ask(request, key, wire)).await;
+    asked.unwrap_or_else(|_| Err(Unopened::failed("no answer to the upgrade in time")))
+}
+
+/// By hyper and not by tungstenite's own handshake: the proxy speaks first, and what it sent right
+/// behind its 101 must not be lost.
+async fn ask(
+    request: Request<Empty<Bytes>>,
+    key: String,
+    wire: Box<dyn Wire>,
+) -> Result<Upgraded, Unopened> {
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
-        .handshake(io)
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(Unopened::failed)?;
-    let key = generate_key();
-    let mut request = upgrade_request(client, proxy, &key);
-    identity.show(request.headers_mut());
     let asking = async move {
         let response = sender.send_request(request).await;
         let mut response = response.map_err(Unopened::failed)?;
@@ -113,23 +143,22 @@ where
     }
 }
 
-fn upgrade_request(client: &Client, proxy: &ProxyUrl, key: &str) -> Request<Empty<Bytes>> {
+fn upgrade_request(instance: &Instance, proxy: &ProxyUrl, key: &str) -> Request<Empty<Bytes>> {
     let value = |text: &str| HeaderValue::from_str(text).ok();
     let mut request = Request::new(Empty::new());
     // A path of a URI that was parsed, and ours behind it.
     if let Ok(uri) = proxy.path.parse() {
         *request.uri_mut() = uri;
     }
-    let agent = concat!("adit-client/", env!("CARGO_PKG_VERSION"));
     for (name, value) in [
         (HOST, value(proxy.authority.as_str())),
-        (USER_AGENT, value(agent)),
+        (USER_AGENT, value(AGENT)),
         (CONNECTION, value("Upgrade")),
         (UPGRADE, value("websocket")),
         (SEC_WEBSOCKET_VERSION, value("13")),
         (SEC_WEBSOCKET_KEY, value(key)),
         (SEC_WEBSOCKET_PROTOCOL, value(SUBPROTOCOL)),
-        (INSTANCE, value(&client.instance.to_string())),
+        (INSTANCE, value(&instance.to_string())),
     ] {
         // All of them printable ASCII by construction.
         if let Some(value) = value {
@@ -156,7 +185,10 @@ async fn refusal(response: Response<Incoming>) -> Unopened {
     match status {
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Unopened::Denied { status, reason },
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            let by = By::Proxy;
+            Unopened::Denied { by, status, reason }
+        }
         StatusCode::TOO_MANY_REQUESTS => Unopened::Busy { after, reason },
         _ => Unopened::Failed(format!("the proxy answered {status}: {reason}")),
     }

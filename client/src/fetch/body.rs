@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use adit_common::fault::Fault;
 use adit_common::target::Scheme;
 use adit_common::tunnel::coalesce::Coalesced;
 use bytes::Bytes;
@@ -33,6 +34,20 @@ pub(crate) enum BrokeOff {
     /// The deadline passed in the middle.
     #[error("the scrape's deadline passed")]
     Deadline,
+    /// It is longer than this target's may be.
+    #[error("the target's answer is over {0} bytes")]
+    Oversized(u64),
+}
+
+impl BrokeOff {
+    /// The word in metrics, as a fault's of the same kind.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Target(_) => Fault::BrokeOff.as_str(),
+            Self::Deadline => Fault::Deadline.as_str(),
+            Self::Oversized(_) => Fault::Oversized.as_str(),
+        }
+    }
 }
 
 /// A target's body. Its end by EOF, length or last chunk is told apart from every other by hyper;
@@ -41,6 +56,8 @@ pub(crate) enum BrokeOff {
 pub(crate) struct Fetched {
     inner: Incoming,
     deadline: Pin<Box<Sleep>>,
+    /// How many bytes more it may have, and had at first.
+    left: Option<(u64, u64)>,
     way_back: Option<Return>,
     flight: InFlight,
 }
@@ -55,6 +72,7 @@ impl Fetched {
         let mut fetched = Self {
             inner,
             deadline: Box::pin(sleep_until(deadline)),
+            left: way_back.upstream.response_bytes.map(|most| (most, most)),
             way_back: Some(way_back),
             flight,
         };
@@ -79,6 +97,22 @@ impl Fetched {
             upstream.keep(scheme, connection);
         }
     }
+
+    /// Takes so many bytes off what it may have.
+    fn spend(&mut self, bytes: usize) -> Result<(), BrokeOff> {
+        if let Some((left, most)) = &mut self.left {
+            let after = left.checked_sub(bytes as u64);
+            *left = after.ok_or(BrokeOff::Oversized(*most))?;
+        }
+        Ok(())
+    }
+
+    /// It broke off: a connection in the middle of an answer is of use to nobody.
+    fn broken(&mut self, why: BrokeOff) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        self.way_back = None;
+        self.flight.cut(&why, why.as_str());
+        Poll::Ready(Some(Err(why)))
+    }
 }
 
 impl Body for Fetched {
@@ -91,20 +125,24 @@ impl Body for Fetched {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.flight.bytes(frame.data_ref().map_or(0, Bytes::len));
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if let Err(why) = self.spend(bytes) {
+                    return self.broken(why);
+                }
+                self.flight.bytes(bytes);
                 if self.inner.is_end_stream() {
                     // A body of known length: nobody need ask for what follows.
                     self.give_back();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => self.broken(error.into()),
             Poll::Ready(None) => {
                 self.give_back();
                 Poll::Ready(None)
             }
             Poll::Pending => match self.deadline.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BrokeOff::Deadline))),
+                Poll::Ready(()) => self.broken(BrokeOff::Deadline),
                 Poll::Pending => Poll::Pending,
             },
         }

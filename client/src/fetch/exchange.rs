@@ -17,7 +17,8 @@ use super::body::{Answer, Fetched, Return};
 use super::flight::InFlight;
 use super::request::{Head, scheme};
 use crate::Client;
-use crate::upstream::{Connection, Upstream, UpstreamBody};
+use crate::policy::Asked;
+use crate::upstream::{Connection, Turn, Upstream, UpstreamBody};
 
 /// Asks the target and waits for the head of its answer; the body is streamed behind it.
 pub(super) async fn exchange(
@@ -28,15 +29,19 @@ pub(super) async fn exchange(
 ) -> Result<Response<Answer>, Report> {
     let asked = request.uri().scheme_str().and_then(Scheme::parse);
     let target = super::target(&request, asked)?;
-    let upstream = client.settings().offer.admit(&target)?;
+    let what = Asked::Request(request.method(), request.uri().path());
+    let upstream = client.settings().offer.admit(&target, what)?;
     let scheme = scheme(&upstream, asked);
+    let deadline = super::capped(deadline, &upstream);
     let (parts, body) = request.into_parts();
-    let head = Head::new(parts, &upstream).ok_or_else(|| {
+    let head = Head::new(parts, !body.is_end_stream(), &upstream).ok_or_else(|| {
         Report::new(
             Fault::NotOffered,
             format!("{target}: the request has no usable path"),
         )
     })?;
+    let waiting = &client.metrics.scrapes_waiting;
+    let turn = upstream.turn(&target, deadline.instant(), waiting).await?;
     let body = match body.is_end_stream() {
         true => Either::Left(Empty::new()),
         false => Either::Right(body),
@@ -47,6 +52,7 @@ pub(super) async fn exchange(
         scheme,
         target: &target,
         deadline: deadline.instant(),
+        turn,
     };
     let (mut response, connection) =
         match timeout_at(deadline.instant(), asking.ask(head, body)).await {
@@ -57,7 +63,7 @@ pub(super) async fn exchange(
                 return Err(Report::new(Fault::Deadline, words));
             }
         };
-    check(&target, &response)?;
+    check(&target, &upstream, &response)?;
     let code = response.status();
     client
         .metrics
@@ -82,6 +88,8 @@ struct Asking<'a> {
     scheme: Scheme,
     target: &'a Target,
     deadline: Instant,
+    /// Goes along with every connection it is asked by.
+    turn: Turn,
 }
 
 impl Asking<'_> {
@@ -143,7 +151,7 @@ impl Asking<'_> {
         mut connection: Connection,
         request: Request<UpstreamBody>,
     ) -> Result<(Response<Incoming>, Connection), Failed> {
-        connection.lease_for(self.deadline);
+        connection.lease_for(self.deadline, self.turn.clone());
         // A connection whose answer has just ended needs its driver's next turn to be ready.
         if connection.sender.ready().await.is_err() {
             return Err(Failed::Unsent(Box::new(request)));
@@ -181,7 +189,11 @@ fn failed(target: &Target, error: &hyper::Error) -> Report {
 }
 
 /// What cannot go back through the tunnel.
-fn check(target: &Target, response: &Response<Incoming>) -> Result<(), Report> {
+fn check(
+    target: &Target,
+    upstream: &Upstream,
+    response: &Response<Incoming>,
+) -> Result<(), Report> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let words = format!("{target} wants to switch protocols, which nobody asked for");
         return Err(Report::new(Fault::Malformed, words));
@@ -190,7 +202,15 @@ fn check(target: &Target, response: &Response<Incoming>) -> Result<(), Report> {
         let words = format!("the head of {target}'s answer is over {MAX_RESPONSE_HEAD} bytes");
         return Err(Report::new(Fault::TooLarge, words));
     }
-    Ok(())
+    // Of a body whose length is known. What HEAD would be answered has none.
+    let says = response.body().size_hint().lower();
+    match upstream.response_bytes {
+        Some(most) if says > most => {
+            let words = format!("{target} answers {says} bytes, and {most} are allowed");
+            Err(Report::new(Fault::Oversized, words))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// As HTTP/2 counts (RFC 9113 §6.5.2).

@@ -1,6 +1,7 @@
 //! From a request in the tunnel to the target and back.
 //!
-//! 1. [`fetch`] reads the target and asks the policy where it really is.
+//! 1. [`fetch`] reads the target and asks the policy whether it may be asked that, and where it
+//!    really is; then its [`crate::upstream`] for a turn.
 //! 2. [`request`] makes what the target is sent: origin-form, byte for byte, the head in one write.
 //! 3. [`exchange`] sends it, by a connection the upstream has kept or opens, and waits for the head
 //!    of the answer.
@@ -35,6 +36,7 @@ pub(crate) use self::body::Answer;
 
 use self::flight::InFlight;
 use crate::Client;
+use crate::upstream::Upstream;
 
 /// How long a scrape may take: the proxy's longest deadline by default.
 pub(crate) const LONGEST_SCRAPE: Duration = Duration::from_secs(300);
@@ -82,9 +84,20 @@ fn reported(report: &Report) -> Response<Answer> {
     response
 }
 
+/// The earlier of the scrape's deadline and what the target may take.
+fn capped(deadline: Deadline, upstream: &Upstream) -> Deadline {
+    match upstream.timeout {
+        Some(most) if most < deadline.left() => Deadline::after(most),
+        _ => deadline,
+    }
+}
+
 /// The target a request in the tunnel names.
 fn target(request: &Request<Incoming>, scheme: Option<Scheme>) -> Result<Target, Report> {
-    let authority = request.uri().authority().map_or("", |a| a.as_str());
-    Target::parse(authority, scheme)
-        .map_err(|error| Report::new(Fault::NotOffered, format!("target {authority:?}: {error}")))
+    let authority = request.uri().authority();
+    Target::parse(authority.map_or("", |a| a.as_str()), scheme).map_err(|error| {
+        // Never the authority itself: it may hold a password.
+        let host = authority.map_or("", |a| a.host());
+        Report::new(Fault::NotOffered, format!("target {host:?}: {error}"))
+    })
 }

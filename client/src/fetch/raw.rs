@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::body::Answer;
 use super::{Carrier, LONGEST_SCRAPE};
 use crate::Client;
+use crate::policy::Asked;
+use crate::upstream::Turn;
 
 /// Without a byte either way for so long it is forgotten by whoever opened it: Prometheus closes
 /// idle connections to targets after five minutes.
@@ -32,13 +34,19 @@ pub(super) async fn connect(
     deadline: Deadline,
 ) -> Result<Response<Answer>, Report> {
     let target = super::target(&request, None)?;
-    let upstream = client.settings().offer.admit(&target)?;
+    let upstream = client.settings().offer.admit(&target, Asked::Connect)?;
+    // Of the dial alone: what is carried then has no end that we could know.
+    let deadline = super::capped(deadline, &upstream);
+    let waiting = &client.metrics.scrapes_waiting;
+    let taking = upstream.connect_turn(&target, deadline.instant(), waiting);
+    let turn = taking.await?;
     client.metrics.upstream_dials.inc();
     let socket = upstream.dial(&target, deadline.instant()).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     let terms = Terms {
         leaving: carrier.leaving,
         withdrawn: upstream.withdrawn().clone(),
+        _turn: turn,
     };
     let carrying = carry(Arc::clone(client), socket, upgrade, terms);
     carrier.tasks.spawn(carrying);
@@ -49,6 +57,8 @@ pub(super) async fn connect(
 struct Terms {
     leaving: CancellationToken,
     withdrawn: CancellationToken,
+    /// Ends with the rest.
+    _turn: Turn,
 }
 
 async fn carry(client: Arc<Client>, socket: Socket, upgrade: OnUpgrade, terms: Terms) {

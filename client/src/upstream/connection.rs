@@ -3,11 +3,13 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_common::fault::{Fault, Report};
-use adit_common::net::dial::{DialError, DialFailure, dial, dial_unix};
+use adit_common::net::dial::{DialError, DialFailure, dial_permitted, dial_unix};
+use adit_common::net::permit::Permit;
 use adit_common::net::socket::Socket;
 use adit_common::target::{Scheme, Target};
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::turns::Turn;
 use super::{Address, Upstream};
 
 /// The body of a request to a target.
@@ -37,7 +40,20 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<UpstreamBody>,
     lease: watch::Sender<Instant>,
+    turn: Held,
     driver: JoinHandle<()>,
+}
+
+/// The turn a connection is used in; nothing while it is kept. Its end is the driver's at the latest,
+/// and then after that of the socket.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<Mutex<Option<Turn>>>);
+
+impl Held {
+    fn replace(&self, turn: Option<Turn>) -> Option<Turn> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, turn)
+    }
 }
 
 impl Drop for Connection {
@@ -54,8 +70,9 @@ impl Connection {
         let _ = self.lease.send(until);
     }
 
-    /// For a scrape with this deadline.
-    pub(crate) fn lease_for(&self, deadline: Instant) {
+    /// For a scrape with this deadline, in its turn.
+    pub(crate) fn lease_for(&self, deadline: Instant, turn: Turn) {
+        self.turn.replace(Some(turn));
         self.lease_until(deadline + AFTER_DEADLINE);
     }
 }
@@ -71,9 +88,11 @@ impl Upstream {
             }
             Address::Tcp(Target { name, port }) => {
                 let prefer = self.lasting.idle.winner();
-                let (stream, address) = dial(name.as_str(), *port, prefer, deadline)
-                    .await
-                    .map_err(|error| undialled(target, &error))?;
+                // What the operator wrote is a name or that very address.
+                let dialling =
+                    dial_permitted(name.as_str(), *port, Permit::Ordinary, prefer, deadline);
+                let (stream, address) =
+                    dialling.await.map_err(|error| undialled(target, &error))?;
                 remember(self, prefer, address.ip());
                 Ok(Socket::from(stream))
             }
@@ -85,9 +104,12 @@ impl Upstream {
         self.lasting.idle.take(scheme)
     }
 
-    /// Gives back a connection whose answer has ended well.
+    /// Gives back a connection whose answer has ended well, and then its turn: whoever is next
+    /// finds the connection, and a target that takes one at a time is never dialled a second time.
     pub(crate) fn keep(&self, scheme: Scheme, connection: Connection) {
+        let turn = connection.turn.replace(None);
         self.lasting.idle.put(scheme, connection);
+        drop(turn);
     }
 
     /// Dials, shakes hands, and is ready to send.
@@ -159,15 +181,22 @@ where
     let (sender, connection) =
         handshake.map_err(|error| Report::new(Fault::BrokeOff, format!("{target}: {error}")))?;
     let (lease, leased) = watch::channel(deadline + AFTER_DEADLINE);
-    let driver = tokio::spawn(drive(connection, leased));
+    let turn = Held::default();
+    let held = turn.clone();
+    let driver = tokio::spawn(async move {
+        drive(connection, leased).await;
+        held.replace(None);
+    });
     Ok(Connection {
         sender,
         lease,
+        turn,
         driver,
     })
 }
 
-/// Polls the connection until it ends, its lease does, or nobody holds it.
+/// Polls the connection until it ends, its lease does, or nobody holds it. The socket is closed by
+/// then.
 async fn drive<F: Future>(connection: F, mut leased: watch::Receiver<Instant>) {
     tokio::pin!(connection);
     let mut until = *leased.borrow_and_update();

@@ -30,6 +30,15 @@ pub enum ParseListenAddressError {
 }
 
 impl ListenAddress {
+    /// The port; none on a Unix socket.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Any(port) | Self::Name(_, port) => Some(*port),
+            Self::Ip(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether only this machine can connect: `unix:`, 127.0.0.0/8, `::1` and `localhost`. Other
     /// names count as reachable from outside, because what they resolve to may change.
     pub fn is_loopback(&self) -> bool {

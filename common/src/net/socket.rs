@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +23,36 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// One of which something was read already, see [`Socket::again`].
+    Again {
+        /// What comes next.
+        first: Bytes,
+        /// What comes behind it.
+        rest: Box<Socket>,
+    },
+}
+
+impl Socket {
+    /// The same, as if `first` had not been read.
+    #[must_use]
+    pub fn again(self, first: Bytes) -> Self {
+        match first.is_empty() {
+            true => self,
+            false => Self::Again {
+                first,
+                rest: Box::new(self),
+            },
+        }
+    }
+
+    /// The TCP connection, if it is one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Unix(_) => None,
+            Self::Again { rest, .. } => rest.tcp(),
+        }
+    }
 }
 
 impl From<TcpStream> for Socket {
@@ -40,7 +71,7 @@ impl From<UnixStream> for Socket {
 /// `192.0.2.7`, never `::ffff:192.0.2.7`, so that access lists and logs know it by one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// An IP address and port.
+    /// An IP address and port; port 0 when a front proxy told the address alone.
     Ip(SocketAddr),
     /// Somebody on this machine.
     Unix,
@@ -69,6 +100,7 @@ impl From<SocketAddr> for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ip(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Ip(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
@@ -117,6 +149,14 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Again { first, rest } if first.is_empty() => {
+                Pin::new(&mut **rest).poll_read(cx, buf)
+            }
+            Self::Again { first, .. } => {
+                let n = first.len().min(buf.remaining());
+                buf.put_slice(&first.split_to(n));
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -130,6 +170,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Again { rest, .. } => Pin::new(&mut **rest).poll_write(cx, buf),
         }
     }
 
@@ -141,6 +182,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Again { rest, .. } => Pin::new(&mut **rest).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -148,6 +190,7 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Again { rest, .. } => rest.is_write_vectored(),
         }
     }
 
@@ -155,6 +198,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Again { rest, .. } => Pin::new(&mut **rest).poll_flush(cx),
         }
     }
 
@@ -162,6 +206,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Again { rest, .. } => Pin::new(&mut **rest).poll_shutdown(cx),
         }
     }
 }
@@ -194,6 +239,8 @@ mod tests {
             ("192.0.2.7:5000", "192.0.2.7:5000"),
             ("[2001:db8::1]:5000", "[2001:db8::1]:5000"),
             ("[fe80::1%3]:5000", "[fe80::1%3]:5000"),
+            ("[::ffff:192.0.2.7]:0", "192.0.2.7"),
+            ("[2001:db8::1]:0", "2001:db8::1"),
         ] {
             let peer = Peer::from(seen.parse::<SocketAddr>().expect("an address"));
             assert_eq!(peer.to_string(), named);
@@ -229,10 +276,22 @@ mod tests {
     async fn both_kinds_carry_bytes_and_their_end() {
         let (near, far) = UnixStream::pair().expect("a pair");
         let (tcp_near, tcp_far) = tcp_pair().await;
-        for (mut near, mut far) in [
-            (Socket::from(near), Socket::from(far)),
-            (Socket::from(tcp_near), Socket::from(tcp_far)),
+        let first = Bytes::from_static(b"before ");
+        let again = |far: Socket| {
+            let twice = far.again(Bytes::from_static(b"that, "));
+            twice.again(first.clone()).again(Bytes::new())
+        };
+        let (other, again_far) = UnixStream::pair().expect("a pair");
+        for (mut near, mut far, before) in [
+            (Socket::from(near), Socket::from(far), ""),
+            (Socket::from(tcp_near), Socket::from(tcp_far), ""),
+            (
+                Socket::from(other),
+                again(again_far.into()),
+                "before that, ",
+            ),
         ] {
+            assert!(far.is_write_vectored());
             assert!(near.is_write_vectored());
             let parts = [IoSlice::new(b"one "), IoSlice::new(b"write")];
             let written = near.write_vectored(&parts).await.expect("written");
@@ -244,7 +303,7 @@ mod tests {
                 .await
                 .expect("in time")
                 .expect("read");
-            assert_eq!(got, "one write!");
+            assert_eq!(got, format!("{before}one write!"));
         }
     }
 }

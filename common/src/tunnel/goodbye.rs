@@ -13,6 +13,8 @@ pub enum Farewell {
     GoingAway,
     /// What the client offered was not understood, or is over a limit.
     BadRegistration,
+    /// A message was larger than any of ours (RFC 6455 §7.4.1).
+    TooBig,
     /// What was offered is not for the credentials that were shown, or those are revoked.
     Denied,
     /// Another instance took the name; this one must not fight for it.
@@ -26,6 +28,7 @@ impl Farewell {
     pub fn code(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
+            Self::TooBig => 1009,
             Self::BadRegistration => 4400,
             Self::Denied => 4403,
             Self::Replaced => 4409,
@@ -36,6 +39,7 @@ impl Farewell {
     fn from_code(code: u16) -> Self {
         match code {
             1001 => Self::GoingAway,
+            1009 => Self::TooBig,
             4400 => Self::BadRegistration,
             4403 => Self::Denied,
             4409 => Self::Replaced,
@@ -47,6 +51,7 @@ impl Farewell {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GoingAway => "going-away",
+            Self::TooBig => "too-big",
             Self::BadRegistration => "bad-registration",
             Self::Denied => "denied",
             Self::Replaced => "replaced",

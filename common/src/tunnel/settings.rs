@@ -17,6 +17,10 @@ use super::tasks::Tasks;
 /// are memmoved after partial writes, smaller ones cost a header each.
 pub const MESSAGE_SIZE: usize = 64 * 1024;
 
+/// Bytes of one WebSocket message at most, as we take it, in one frame or several. Nothing larger
+/// than a few HTTP/2 frames is legal here; a newer version may gather more of them.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
 /// What one stream may have in flight. At 50 ms of round trip it allows 10 MB/s a scrape; it is
 /// also what a scraper that does not read can make the proxy hold.
 pub const STREAM_WINDOW: u32 = 512 * 1024;
@@ -57,9 +61,8 @@ pub fn websocket() -> WebSocketConfig {
         .write_buffer_size(0)
         // One message being written, one ping and one pong.
         .max_write_buffer_size(MESSAGE_SIZE + 1024)
-        // Nothing larger than a few HTTP/2 frames is legal here.
-        .max_message_size(Some(1024 * 1024))
-        .max_frame_size(Some(1024 * 1024))
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
 }
 
 /// The proxy's end: an HTTP/2 client.

@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use super::goodbye::{End, Ending, Goodbye};
-use super::settings::{self, MESSAGE_SIZE};
+use super::goodbye::{End, Ending, Farewell, Goodbye};
+use super::settings::{self, MAX_MESSAGE, MESSAGE_SIZE};
 use super::traffic::{Counted, Traffic};
 use super::watchdog::{Liveness, Verdict, Watchdog};
 
@@ -199,6 +199,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
         }
     }
 
+    /// Nothing more is read of a message that is larger than it may be, so this is the end. Its
+    /// reason is told if it can be written at once: HTTP/2 shuts down nothing that has failed.
+    fn too_big(&mut self, cx: &mut Context<'_>) -> io::Error {
+        let words = format!("a message over {MAX_MESSAGE} bytes");
+        self.ending.say(Goodbye::new(Farewell::TooBig, words));
+        if let Poll::Ready(Ok(Some(()))) = self.poll_say(cx) {
+            let _ = Pin::new(&mut self.websocket).poll_flush(cx);
+        }
+        self.ended(io::ErrorKind::InvalidData)
+    }
+
     fn broken(&self, error: WsError) -> io::Error {
         match error {
             WsError::Io(error) => {
@@ -249,6 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TunnelStream<S> {
                     if let Received::End = this.on_message(message)? {
                         return Poll::Ready(Ok(()));
                     }
+                }
+                Poll::Ready(Some(Err(WsError::Capacity(_)))) => {
+                    return Poll::Ready(Err(this.too_big(cx)));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(this.broken(error))),
                 Poll::Ready(None) => {

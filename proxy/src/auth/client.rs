@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_common::name::Name;
-use adit_common::web_config::{PasswordHash, WebConfig};
+use adit_common::web_config::{PasswordHash, San, WebConfig};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -32,7 +32,7 @@ enum By {
     /// An entry of the configuration, in whose certificate this name stands.
     Entry {
         client: Arc<Client>,
-        san: Option<String>,
+        san: Option<San>,
     },
 }
 
@@ -44,13 +44,16 @@ impl Grant {
         }
     }
 
-    fn entry(client: &Arc<Client>, san: Option<&str>) -> Self {
+    fn entry(client: &Arc<Client>, san: Option<&San>) -> Self {
         let rules = client.names.iter();
+        let text = san.map(San::text);
         Self {
-            names: rules.filter_map(|rule| rule.pattern(san)).collect(),
+            names: rules
+                .filter_map(|rule| rule.pattern(text.as_deref()))
+                .collect(),
             by: By::Entry {
                 client: Arc::clone(client),
-                san: san.map(str::to_owned),
+                san: san.cloned(),
             },
         }
     }
@@ -73,12 +76,12 @@ impl Grant {
     }
 
     /// Whose it is, for logs. Never the secret.
-    pub(crate) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> String {
         match &self.by {
-            By::Nothing => "anybody",
-            By::Certificate => "a certificate",
-            By::User { user, .. } => user,
-            By::Entry { client, san } => san.as_deref().unwrap_or(&client.id),
+            By::Nothing => "anybody".to_owned(),
+            By::Certificate => "a certificate".to_owned(),
+            By::User { user, .. } => user.clone(),
+            By::Entry { client, san } => san.as_ref().map_or_else(|| client.id.clone(), San::text),
         }
     }
 
@@ -91,7 +94,7 @@ impl Grant {
             By::Entry { client, san } => match (&client.shown, san) {
                 (Shown::Token(digest), _) => format!("token {digest}"),
                 (Shown::Basic { user, .. }, _) => format!("user {user}"),
-                (Shown::San(_), san) => format!("san {}", san.as_deref().unwrap_or_default()),
+                (Shown::San(_), san) => format!("san {san:?}"),
             },
         }
     }
@@ -207,9 +210,9 @@ impl Auth {
                         .by_user(user)
                         // Another password is another credential.
                         .filter(|now| now.shown == client.shown),
-                    (Shown::San(_), san) => clients.by_san(san.as_deref()?),
+                    (Shown::San(_), san) => clients.by_san(san.as_ref()?),
                 };
-                now.map(|client| Grant::entry(client, san.as_deref()))
+                now.map(|client| Grant::entry(client, san.as_ref()))
             }
             _ => None,
         }

@@ -28,6 +28,7 @@ pub(crate) use self::client::{Grant, Place};
 pub(crate) use self::denied::{Denied, Way};
 pub(crate) use self::scraper::Caller;
 pub(crate) use self::shown::Visitor;
+pub(crate) use self::throttle::network;
 
 use self::client::Places;
 use self::throttle::Throttle;

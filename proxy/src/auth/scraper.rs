@@ -146,7 +146,7 @@ fn by_certificate(access: &Access, visitor: &Visitor) -> Option<(String, Rights)
                 rights.get_or_insert_default().join(&scraper.rights);
             }
         }
-        rights.map(|rights| (san.to_owned(), rights))
+        rights.map(|rights| (san.text(), rights))
     })
 }
 

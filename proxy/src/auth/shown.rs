@@ -6,7 +6,7 @@ use adit_common::credentials::Credentials;
 use adit_common::headers::TOKEN;
 use adit_common::net::socket::Peer;
 use adit_common::secret::{Digest, MAX_SECRET, Secret};
-use adit_common::web_config::PeerNames;
+use adit_common::web_config::{PeerNames, San};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 
@@ -14,12 +14,12 @@ use http::header::{AUTHORIZATION, HeaderName};
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     peer: Peer,
-    names: Option<PeerNames>,
+    names: PeerNames,
 }
 
 impl Visitor {
     /// At this address, with the certificate that was verified if there was one.
-    pub(crate) fn new(peer: Peer, names: Option<PeerNames>) -> Self {
+    pub(crate) fn new(peer: Peer, names: PeerNames) -> Self {
         Self { peer, names }
     }
 
@@ -42,13 +42,13 @@ impl Visitor {
     }
 
     /// The names in the certificate that was verified.
-    pub(super) fn sans(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().flat_map(PeerNames::verified)
+    pub(super) fn sans(&self) -> impl Iterator<Item = &San> {
+        self.names.iter()
     }
 
     /// Whether a certificate was shown and verified.
     pub(super) fn is_certified(&self) -> bool {
-        self.names.as_ref().is_some_and(PeerNames::is_verified)
+        self.names.is_verified()
     }
 }
 

@@ -96,15 +96,19 @@ fn entry(
     entry
 }
 
-/// Whoever has an IPv6 address has 2^64 of them.
 fn key(address: Option<IpAddr>) -> Option<IpAddr> {
-    address.map(|address| match address.to_canonical() {
+    address.map(network)
+}
+
+/// Who shares what one address may have. Whoever has an IPv6 address has 2^64 of them.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = v6.to_bits() & !u128::from(u64::MAX);
             IpAddr::V6(Ipv6Addr::from_bits(network))
         }
         v4 => v4,
-    })
+    }
 }
 
 #[cfg(test)]

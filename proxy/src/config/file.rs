@@ -8,7 +8,9 @@ use serde::Deserialize;
 use super::Settings;
 use super::access::FileAuth;
 use super::duplicates::{Duplicates, Rules};
+use super::limits::FileLimits;
 use super::pattern::Pattern;
+use super::trusted::Trusted;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +22,10 @@ pub struct File {
     names: Vec<FileNames>,
     /// Who may what.
     auth: FileAuth,
+    /// How much of everything there may be.
+    limits: FileLimits,
+    /// Whom we believe where a request comes from.
+    trusted_proxies: Vec<Parsed<Trusted>>,
 }
 
 /// Some names, and what holds for them.
@@ -52,8 +58,16 @@ impl File {
                 .map(|some| (some.pattern.0, some.duplicates))
                 .collect(),
         };
+        let limits = self.limits.resolve()?;
+        let trusted = self.trusted_proxies.into_iter();
+        let trusted_proxies = trusted.map(|trusted| trusted.0).collect();
         let access = self.auth.resolve(directory, token_file)?;
-        Ok(Settings { rules, access })
+        Ok(Settings {
+            rules,
+            access,
+            limits,
+            trusted_proxies,
+        })
     }
 }
 
@@ -94,6 +108,9 @@ mod tests {
                 "must not stand in a name",
             ),
             ("names: [{match: pi}]\n", "key \"duplicates\" is missing"),
+            ("limits: {waiting: 0}\n", "limits.waiting: 0 is not between"),
+            ("trusted_proxies: [127.0.0.1, front]\n", ":1:30: "),
+            ("trusted_proxies: [10.0.0.1/8]\n", "write 10.0.0.0/8"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,12 +1,14 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
 //! [`file`] is the YAML, [`exposure`] what must not be reachable; [`access`] who may what and [`duplicates`] who of several has a name, both
-//! in the words of [`pattern`].
+//! in the words of [`pattern`]. [`limits`] is how much of everything there may be, [`trusted`] whom we believe where a request comes from.
 
 pub mod pattern;
 
 pub mod access;
 pub mod duplicates;
+pub mod limits;
+pub mod trusted;
 
 pub mod external;
 
@@ -104,14 +106,20 @@ use self::access::Access;
 use self::duplicates::Rules;
 use self::external::ExternalUrl;
 use self::file::File;
+pub use self::limits::Limits;
+use self::trusted::TrustedProxies;
 
-/// All that is read again with the file.
+/// All that is read again with the file; of it the limits are those of the start for as long as we run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Who may have a name.
     pub rules: Rules,
     /// Who may what.
     pub access: Access,
+    /// How much of everything there may be.
+    pub limits: Limits,
+    /// Whom we believe where a request comes from.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// The settings of a proxy. [`Config::from_args`] makes one from what a user would type.
@@ -167,6 +175,14 @@ impl Config {
 }
 
 impl Config {
+    /// The ports we listen on, as they were written.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.listen.iter().filter_map(|(listen, _)| match listen {
+            Listen::LoopbackPair(port) => Some(*port),
+            Listen::At(address) => address.port(),
+        })
+    }
+
     /// What was read, a line each: for `--check-config`.
     pub fn summary(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
@@ -202,6 +218,14 @@ impl Config {
             None if web.asks() => "scrapers: by --web.config.file, everything".to_owned(),
             None => "scrapers: anybody, everything".to_owned(),
         });
+        let limits = self.settings.limits.changed();
+        if !limits.is_empty() {
+            lines.push(format!("limits: {}", limits.join(", ")));
+        }
+        let trusted = &self.settings.trusted_proxies;
+        if !trusted.is_empty() {
+            lines.push(format!("trusted proxies: {trusted}"));
+        }
         lines
     }
 }
@@ -233,58 +257,5 @@ impl Source {
         let file = File::read(path).map_err(|error| format!("--config.file: {error}"))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         file.settings(directory, token_file)
-    }
-}
-
-/// What anybody can make us hold. One home for every number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Connections an address accepts: clients hold one each, a Prometheus some.
-    pub(crate) connections: usize,
-    /// Sessions of one credential. A token may be shared by all the sites of a company, each with two
-    /// sessions while it moves from one tunnel to the next.
-    pub(crate) sessions_per_credential: usize,
-    /// Scrapes under way in all. Each may hold a stream's window (512 KiB) at worst.
-    pub(crate) scrapes: usize,
-    /// Scrapes under way at one client. Half of the streams its tunnel allows.
-    pub(crate) scrapes_per_client: usize,
-    /// CONNECT streams at one client; they live as long as their TLS connection.
-    pub(crate) connects_per_client: usize,
-    /// Scrapes that wait for a name to return, in all: those of a restart's first seconds. Each
-    /// holds its connection and its head.
-    pub(crate) waiting: usize,
-    /// The same for one name.
-    pub(crate) waiting_per_name: usize,
-    /// From the first byte of a request's head to its last, and for the first byte of a
-    /// connection. A scrape's own deadline starts behind it.
-    pub(crate) head_time: Duration,
-    /// How long a connection may be idle between requests. Go's transport, and so Prometheus,
-    /// closes its own after five minutes: ours must not be the first to.
-    pub(crate) idle_time: Duration,
-    /// For the whole of an answer that is no scrape's.
-    pub(crate) page_time: Duration,
-    /// From the upgrade to a registration we understand.
-    pub(crate) registration_time: Duration,
-    /// How long a CONNECT may be without a byte either way; Prometheus closes idle connections
-    /// to targets after five minutes.
-    pub(crate) connect_idle_time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 16_384,
-            sessions_per_credential: 10_000,
-            scrapes: 4096,
-            scrapes_per_client: 128,
-            connects_per_client: 120,
-            waiting: 2048,
-            waiting_per_name: 128,
-            head_time: Duration::from_secs(10),
-            idle_time: Duration::from_secs(360),
-            page_time: Duration::from_secs(30),
-            registration_time: Duration::from_secs(10),
-            connect_idle_time: Duration::from_secs(900),
-        }
     }
 }

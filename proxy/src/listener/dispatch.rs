@@ -4,16 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use adit_common::tunnel;
-use http::header::HOST;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::answer::AnswerBody;
+use super::misdirected::misdirected;
 use crate::Proxy;
 use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
 use crate::config::Roles;
+use crate::scrape::Refusal;
 use crate::{admin, pushprox, scrape, session};
 
 /// Answers one request. `GET http://pi/metrics` is a scrape and `GET /metrics` our own page: the
@@ -21,7 +23,7 @@ use crate::{admin, pushprox, scrape, session};
 pub(super) async fn dispatch(
     proxy: Arc<Proxy>,
     roles: Roles,
-    visitor: Visitor,
+    admitted: Result<Visitor, Refusal>,
     clock: Clock,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
@@ -29,10 +31,13 @@ pub(super) async fn dispatch(
     let web = proxy.auth.web().current();
     let answer = if let Err(reason) = check_host(&request) {
         scrape::bad_request(reason).map(AnswerBody::from)
-    } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.admit()) {
+    } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
         too_many(&proxy)
     } else {
-        answer(proxy, roles, visitor, clock, request).await
+        match admitted {
+            Ok(visitor) => answer(proxy, roles, visitor, clock, request).await,
+            Err(refusal) => closing(refusal.answer()).map(AnswerBody::from),
+        }
     };
     let answer = match answer.body().is_scrape() {
         true => answer,
@@ -106,14 +111,18 @@ async fn origin(
         Ok(caller) => caller,
         Err(denied) => return denied.answer(Way::Origin).map(AnswerBody::from),
     };
-    match roles.scrape && path.starts_with(scrape::PATH_STYLE) {
-        true => scrape::path_style(proxy, caller, clock, request)
+    if roles.scrape && path.starts_with(scrape::PATH_STYLE) {
+        return scrape::path_style(proxy, caller, clock, request)
             .await
-            .map(AnswerBody::from),
-        false => admin::page(&proxy, caller, path, request)
-            .await
-            .map(AnswerBody::from),
+            .map(AnswerBody::from);
     }
+    // Behind the credentials: what names there are is nothing for strangers.
+    if let Some(host) = misdirected(&proxy, request.headers()) {
+        return scrape::misdirected(&host).map(AnswerBody::from);
+    }
+    admin::page(&proxy, caller, path, request)
+        .await
+        .map(AnswerBody::from)
 }
 
 /// One `Host`, as RFC 9112 §3.2 wants it: with two, what stands behind another proxy may have
@@ -139,6 +148,13 @@ fn with_headers(mut answer: Response<AnswerBody>, headers: &HeaderMap) -> Respon
     for (name, value) in headers {
         answer.headers_mut().insert(name, value.clone());
     }
+    answer
+}
+
+/// Whoever is one too many shall not stay.
+fn closing<B>(mut answer: Response<B>) -> Response<B> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
     answer
 }
 

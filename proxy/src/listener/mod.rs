@@ -2,13 +2,27 @@
 //!
 //! 1. [`serve`] accepts on every address: a permit first, then a connection, and the rest in a
 //!    task of its own, so that one slow peer stalls nobody.
-//! 2. [`patience`] sits below HTTP and says how long each phase of a connection may take.
-//! 3. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
-//!    holds it against the roles of the address. [`answer`] is what comes back, of one type.
+//! 2. [`arrival`] finds out who has come: what a trusted proxy writes before its first byte is in
+//!    [`proxy_protocol`], what it writes in each request in [`forwarded`]. [`crowd`] has room for so
+//!    many from one address.
+//! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take;
+//!    [`last_words`] is what it tells whoever does not get as far as a request.
+//! 4. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
+//!    holds it against the roles of the address; [`misdirected`] only looks like the latter. [`answer`] is what comes back, of one type.
+
+mod arrival;
+mod forwarded;
+mod proxy_protocol;
+
+mod crowd;
+mod seldom;
 
 mod patience;
 
+mod last_words;
+
 mod dispatch;
+mod misdirected;
 
 mod answer;
 
@@ -18,12 +32,19 @@ use std::time::Duration;
 use adit_common::net::listen::Listener;
 use adit_common::net::socket::{Peer, Socket};
 use adit_common::tunnel::settings::MAX_REQUEST_HEAD;
+use adit_common::web_config::{Handshake, PeerNames, Secured};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use self::arrival::{Arrived, arrive};
+use self::crowd::Crowd;
 use self::patience::{Patient, Place};
+use self::seldom::Seldom;
 use crate::Proxy;
 use crate::auth::Visitor;
 use crate::clock::Clock;
@@ -36,24 +57,52 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// close it, and a scrape that could have been answered would be lost.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// Room for those who come, by whichever address.
+#[derive(Debug)]
+struct Room {
+    in_all: Arc<Semaphore>,
+    full: Seldom,
+    crowd: Arc<Crowd>,
+}
+
+impl Room {
+    /// A permit for one more; waited for, while those who come wait in the kernel's queue.
+    async fn permit(&self, proxy: &Proxy) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.in_all).try_acquire_owned() {
+            return Some(permit);
+        }
+        proxy.metrics.limit("connections");
+        let limit = proxy.limits.connections;
+        if self.full.is_due() {
+            tracing::warn!(limit, "no more are accepted: connections is reached");
+        }
+        // The semaphore is never closed.
+        Arc::clone(&self.in_all).acquire_owned().await.ok()
+    }
+}
+
 /// Starts accepting on every address.
 pub(crate) fn serve(proxy: &Arc<Proxy>, listeners: Vec<Bound>) {
-    let permits = Arc::new(Semaphore::new(proxy.limits.connections));
+    let limits = &proxy.limits;
+    let room = Arc::new(Room {
+        in_all: Arc::new(Semaphore::new(limits.connections)),
+        full: Seldom::default(),
+        crowd: Arc::new(Crowd::new(limits.connections_per_address)),
+    });
     for bound in listeners {
-        let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&permits));
+        let accepting = accept(Arc::clone(proxy), bound, Arc::clone(&room));
         // Work: what it hands over last must find the rest still there.
         proxy.stop.spawn_work(accepting);
     }
 }
 
-async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
+async fn accept(proxy: Arc<Proxy>, bound: Bound, room: Arc<Room>) {
     let Bound { listener, roles } = bound;
     let heard_out = proxy.is_heard_out();
     tokio::pin!(heard_out);
     loop {
         let accepting = async {
-            // The semaphore is never closed.
-            let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+            let permit = room.permit(&proxy).await?;
             let (socket, peer) = next(&listener).await;
             Some((permit, socket, peer))
         };
@@ -68,7 +117,8 @@ async fn accept(proxy: Arc<Proxy>, bound: Bound, permits: Arc<Semaphore>) {
             return;
         };
         let place = Place::take(permit, &proxy.metrics.connections);
-        let connection = connection(Arc::clone(&proxy), roles, socket, peer, place);
+        let crowd = Arc::clone(&room.crowd);
+        let connection = connection(Arc::clone(&proxy), crowd, roles, (socket, peer), place);
         proxy.stop.spawn_work(connection);
     }
 }
@@ -85,25 +135,58 @@ async fn next(listener: &Listener) -> (Socket, Peer) {
     }
 }
 
-async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer, place: Place) {
-    let clock = Clock::start(&proxy.limits);
-    let io = TokioIo::new(Patient::new(socket, clock.clone(), place));
-    let visitor = Visitor::new(peer, None);
-    let service = service_fn(|request| {
-        let proxy = Arc::clone(&proxy);
-        let (visitor, clock) = (visitor.clone(), clock.clone());
-        async move { dispatch::dispatch(proxy, roles, visitor, clock, request).await }
+async fn connection(
+    proxy: Arc<Proxy>,
+    crowd: Arc<Crowd>,
+    roles: Roles,
+    (socket, peer): (Socket, Peer),
+    place: Place,
+) {
+    let limits = &proxy.limits;
+    let arriving = arrive(
+        &proxy,
+        &crowd,
+        socket,
+        peer,
+        Instant::now() + limits.head_time,
+    );
+    let Some(Arrived {
+        socket,
+        peer,
+        entry,
+    }) = arriving.await
+    else {
+        return;
+    };
+    let Some((socket, names)) = secure(&proxy, socket, peer).await else {
+        return;
+    };
+    let clock = Clock::start(limits);
+    let places = (place, Arc::clone(&entry));
+    let io = Patient::new(
+        socket,
+        clock.clone(),
+        limits.request_head,
+        &proxy.metrics,
+        places,
+    );
+    let visitor = Visitor::new(peer, names);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (proxy, clock) = (Arc::clone(&proxy), clock.clone());
+        let headers = request.headers();
+        let admitted = arrival::admit(&proxy, &crowd, &entry, &visitor, &clock, headers);
+        async move { dispatch::dispatch(proxy, roles, admitted, clock, request).await }
     });
     let mut http = http1::Builder::new();
     let connection = http
         .timer(TokioTimer::new())
         // hyper's own counts idle time between requests too; ours tells the two apart.
         .header_read_timeout(None)
-        .max_header_size(MAX_REQUEST_HEAD)
+        .max_header_size(limits.request_head)
         .max_buf_size(MAX_REQUEST_HEAD * 2)
         .auto_date_header(false)
         .title_case_headers(true)
-        .serve_connection(io, service)
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -124,7 +207,39 @@ async fn connection(proxy: Arc<Proxy>, roles: Roles, socket: Socket, peer: Peer,
         }
     };
     if let Err(error) = result {
+        if error.is_parse_too_large() {
+            proxy.metrics.limit("request_head");
+        }
         tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
+    }
+}
+
+/// Shakes hands where the web configuration says so.
+async fn secure(proxy: &Proxy, socket: Socket, peer: Peer) -> Option<(Secured, PeerNames)> {
+    let web = proxy.auth.web().current();
+    let Some(tls) = &web.tls else {
+        return Some((Secured::Plain(socket), PeerNames::default()));
+    };
+    let deadline = Instant::now() + proxy.limits.handshake_time;
+    let leaving = async {
+        proxy.stop.draining().cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tls.accept(socket, deadline) => accepted,
+        () = leaving => return None,
+    };
+    match accepted {
+        Ok(accepted) => Some((Secured::Tls(Box::new(accepted.stream)), accepted.names)),
+        Err(error) => {
+            if matches!(error, Handshake::Timeout) {
+                proxy.metrics.limit("handshake_time");
+            }
+            let failures = &proxy.metrics.tls_failures;
+            failures.with_label_values(&[error.word()]).inc();
+            tracing::debug!(%peer, reason = %error, "no TLS");
+            None
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Registry {
         &self.waiting
     }
 
+    /// Whether a name is somebody's, or was lately.
+    pub(crate) fn has(&self, name: &Name) -> bool {
+        self.read().seats.contains_key(name)
+    }
+
     /// Who carries the next scrape of a name; a poll is taken out by it, to be held as a
     /// [`super::Lease`]. Leaves no trace of a name
     /// that nobody has.

@@ -14,4 +14,4 @@ mod waiting;
 
 pub(crate) use self::lease::Lease;
 pub(crate) use self::memory::{Found, Memory, Registry};
-pub(crate) use self::waiting::Waiting;
+pub(crate) use self::waiting::{Full, Waiting};

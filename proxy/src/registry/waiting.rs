@@ -31,6 +31,15 @@ pub(crate) struct Waiter {
     arrivals: Arc<Notify>,
 }
 
+/// No more may wait: the limit that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// So many wait for some name.
+    InAll(usize),
+    /// So many wait for this one.
+    OfName(usize),
+}
+
 impl Waiting {
     /// At most so many at once, and so many for one name; `count` is how many there are.
     pub(crate) fn new(limit: usize, limit_per_name: usize, count: IntGauge) -> Self {
@@ -42,23 +51,26 @@ impl Waiting {
         }
     }
 
-    /// A place among those who wait for `name`, if there is one left.
-    pub(crate) fn wait(self: &Arc<Self>, name: &Name) -> Option<Waiter> {
+    /// A place among those who wait for `name`.
+    ///
+    /// # Errors
+    /// When there is none left.
+    pub(crate) fn wait(self: &Arc<Self>, name: &Name) -> Result<Waiter, Full> {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         let mut queues = self.lock();
         if self.count.get() >= limit {
-            return None;
+            return Err(Full::InAll(self.limit));
         }
         let queue = queues.entry(name.clone()).or_insert_with(|| Queue {
             arrivals: Arc::default(),
             length: 0,
         });
         if queue.length >= self.limit_per_name {
-            return None;
+            return Err(Full::OfName(self.limit_per_name));
         }
         queue.length += 1;
         self.count.inc();
-        Some(Waiter {
+        Ok(Waiter {
             waiting: Arc::clone(self),
             name: name.clone(),
             arrivals: Arc::clone(&queue.arrivals),
@@ -122,14 +134,12 @@ mod tests {
         let waiting = waiting(3, 2);
         let (pi, nas) = ("pi".parse().unwrap(), "nas".parse().unwrap());
         let places = [waiting.wait(&pi), waiting.wait(&pi)];
-        assert!(places.iter().all(Option::is_some));
-        assert!(waiting.wait(&pi).is_none(), "two for one name");
+        assert!(places.iter().all(Result::is_ok));
+        assert_eq!(waiting.wait(&pi).unwrap_err(), Full::OfName(2));
         let third = waiting.wait(&nas);
-        assert!(third.is_some());
-        assert!(
-            waiting.wait(&"db".parse().unwrap()).is_none(),
-            "three in all"
-        );
+        assert!(third.is_ok());
+        let db = "db".parse().unwrap();
+        assert_eq!(waiting.wait(&db).unwrap_err(), Full::InAll(3));
         drop((places, third));
         assert!(waiting.lock().is_empty());
         assert_eq!(waiting.count.get(), 0);

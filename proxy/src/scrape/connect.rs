@@ -93,7 +93,9 @@ async fn open(
     };
     let permit = Arc::clone(session.connects())
         .try_acquire_owned()
-        .map_err(|_| Refusal::ClientBusy(target.name.clone(), proxy.limits.connects_per_client))?;
+        .map_err(|_| {
+            Refusal::ConnectsBusy(target.name.clone(), proxy.limits.connects_per_client)
+        })?;
     let lost = |why: String| Refusal::CarrierLost(target.clone(), why);
     let request = tunnel_request(&target, deadline).map_err(|error| lost(error.to_string()))?;
     let mut response = match timeout_at(deadline.instant(), session.send(request)).await {
@@ -146,7 +148,14 @@ async fn carry(
     proxy.metrics.connects_open.dec();
     match result {
         Ok((sent, received)) => tracing::debug!(sent, received, "CONNECT ended"),
-        Err(error) => tracing::debug!(err = %error, "CONNECT broke off"),
+        Err(error) => {
+            // While we drain there is less time, which is no limit of anybody's.
+            let drains = proxy.stop.draining().is_cancelled();
+            if error.kind() == io::ErrorKind::TimedOut && !drains {
+                proxy.metrics.limit("connect_idle_time");
+            }
+            tracing::debug!(err = %error, "CONNECT broke off");
+        }
     }
 }
 

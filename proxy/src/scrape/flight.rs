@@ -86,6 +86,9 @@ impl InFlight {
     /// The scraper gets an answer of ours.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.on(refusal.event());
+        if let Some(limit) = refusal.limit() {
+            self.proxy.metrics.limit(limit);
+        }
     }
 
     pub(super) fn answered(&mut self, code: u16) {

@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 
 pub(crate) use self::connect::connect;
 pub(crate) use self::relay::{Broken, ScrapeBody};
-pub(crate) use self::reply::bad_request;
+pub(crate) use self::reply::{Refusal, bad_request, misdirected};
 pub(crate) use self::request::PATH_STYLE;
 #[cfg(fuzzing)]
 pub(crate) use self::request::{absolute_form, connect as connect_form, path_form};

@@ -7,20 +7,25 @@ use std::time::Duration;
 
 use adit_common::fault::{Fault, Report, one_line};
 use adit_common::name::Name;
+use adit_common::net::socket::Peer;
 use adit_common::target::Target;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::uri::Authority;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
 
 use super::course::Event;
+use crate::config::limits::size;
 
 /// A scrape that gets no answer of its target, by who is at fault.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// The scraper: not a proxy request we understand.
     BadRequest(String),
+    /// The scraper, or a front proxy: we are asked for our own page under this name of another's.
+    Misdirected(String),
     /// The scraper: it may not scrape that.
     Forbidden(String),
     /// The client: nobody has this name.
@@ -31,6 +36,10 @@ pub(crate) enum Refusal {
     Unable(Target, String),
     /// The client: so many scrapes are under way at it.
     ClientBusy(Name, usize),
+    /// The client: so many CONNECT streams are open at it.
+    ConnectsBusy(Name, usize),
+    /// The client: so many scrapes wait for its return.
+    WaitingFor(Name, usize),
     /// The client: its tunnel ended before it answered.
     CarrierLost(Target, String),
     /// The target, or the client's rules about it, as the client reports.
@@ -39,12 +48,25 @@ pub(crate) enum Refusal {
     Deadline(Target, Duration),
     /// Us: so many scrapes are under way in all.
     Busy(usize),
+    /// Us: so many scrapes wait for some client.
+    Waiting(usize),
+    /// The scraper, or whoever it is: so many connections are open from there.
+    Crowded(Peer, usize),
+    /// Whoever it is: the head of their request has more than so many bytes, or too many fields.
+    HeadTooLarge(usize),
+    /// Whoever it is: their request's target has more bytes than hyper reads.
+    TargetTooLong,
+    /// Whoever it is: the head of their request was not there within that time.
+    HeadTooSlow(Duration),
     /// Us: stopping.
     Draining,
 }
 
 /// Seconds a scraper may wait before it tries again; most clients are back by then.
 const RETRY_SECONDS: u64 = 5;
+/// What hyper reads of a request: fields, and bytes of its target.
+const MAX_FIELDS: usize = 100;
+const MAX_TARGET: usize = 65_534;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 impl Refusal {
@@ -53,6 +75,13 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::BadRequest(why) => (S::BAD_REQUEST, "http_request_error", why.clone()),
+            Self::Misdirected(host) => {
+                let words = format!(
+                    "{host} is not us: what stands before us cannot be a proxy_url, scrape by path \
+                     (if it is us, --web.external-url says so)"
+                );
+                (S::MISDIRECTED_REQUEST, "http_request_error", words)
+            }
             Self::Forbidden(why) => (S::FORBIDDEN, "http_request_denied", why.clone()),
             Self::Unknown(name) => {
                 let words = format!("no client for {name}");
@@ -67,13 +96,32 @@ impl Refusal {
                 let words = format!("{target} cannot be asked that: {why}");
                 (S::NOT_IMPLEMENTED, "http_protocol_error", words)
             }
-            Self::ClientBusy(name, limit) => {
-                let words = format!("{limit} scrapes are under way at the client for {name}");
-                (S::TOO_MANY_REQUESTS, "connection_limit_reached", words)
+            Self::ClientBusy(..)
+            | Self::ConnectsBusy(..)
+            | Self::WaitingFor(..)
+            | Self::Busy(_)
+            | Self::Waiting(_)
+            | Self::Crowded(..) => (
+                S::TOO_MANY_REQUESTS,
+                "connection_limit_reached",
+                self.crowd(),
+            ),
+            Self::HeadTooLarge(limit) => {
+                let words = format!(
+                    "the request's head is larger than {} (request_head), or has more than \
+                     {MAX_FIELDS} fields",
+                    size(*limit)
+                );
+                let status = S::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                (status, "http_request_error", words)
             }
-            Self::Busy(limit) => {
-                let words = format!("{limit} scrapes are under way");
-                (S::TOO_MANY_REQUESTS, "connection_limit_reached", words)
+            Self::TargetTooLong => {
+                let words = format!("the request target is longer than {MAX_TARGET} bytes");
+                (S::URI_TOO_LONG, "http_request_error", words)
+            }
+            Self::HeadTooSlow(limit) => {
+                let words = format!("the request's head took longer than {limit:?} (head_time)");
+                (S::REQUEST_TIMEOUT, "http_request_error", words)
             }
             Self::CarrierLost(target, why) => {
                 let words = format!("the client for {target} went away: {why}");
@@ -95,6 +143,40 @@ impl Refusal {
         }
     }
 
+    /// Of what there is as much as may be, and which limit says so.
+    fn crowd(&self) -> String {
+        let key = self.limit().unwrap_or_default();
+        match self {
+            Self::ClientBusy(name, limit) => {
+                format!("{limit} scrapes are under way at the client for {name} ({key})")
+            }
+            Self::ConnectsBusy(name, limit) => {
+                format!("{limit} CONNECTs are open at the client for {name} ({key})")
+            }
+            Self::WaitingFor(name, limit) => format!("{limit} scrapes wait for {name} ({key})"),
+            Self::Busy(limit) => format!("{limit} scrapes are under way ({key})"),
+            Self::Waiting(limit) => format!("{limit} scrapes wait for clients ({key})"),
+            Self::Crowded(peer, limit) => {
+                let from = peer.ip().map_or("unix".into(), |ip| ip.to_string());
+                format!("{limit} connections are open from {from} ({key})")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The limit that was reached, by its key, if one was.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::ClientBusy(..) => Some("scrapes_per_client"),
+            Self::ConnectsBusy(..) => Some("connects_per_client"),
+            Self::WaitingFor(..) => Some("waiting_per_name"),
+            Self::Busy(_) => Some("scrapes"),
+            Self::Waiting(_) => Some("waiting"),
+            Self::Crowded(..) => Some("connections_per_address"),
+            _ => None,
+        }
+    }
+
     /// What it means for the course of the scrape.
     pub(super) fn event(&self) -> Event {
         match self {
@@ -103,21 +185,34 @@ impl Refusal {
             Self::CarrierLost(..) => Event::Lost,
             Self::Deadline(..) => Event::Expired,
             Self::BadRequest(_)
+            | Self::Misdirected(_)
             | Self::Forbidden(_)
             | Self::Unknown(_)
             | Self::Away(..)
             | Self::Unable(..)
             | Self::ClientBusy(..)
+            | Self::ConnectsBusy(..)
+            | Self::WaitingFor(..)
             | Self::Busy(_)
+            | Self::Waiting(_)
+            | Self::Crowded(..)
+            | Self::HeadTooLarge(_)
+            | Self::TargetTooLong
+            | Self::HeadTooSlow(_)
             | Self::Draining => Event::Refused,
         }
     }
 
     /// The answer a scraper gets.
     pub(crate) fn answer(&self) -> Response<Full<Bytes>> {
+        self.text().map(Full::from)
+    }
+
+    /// The same, with its body as it is.
+    pub(crate) fn text(&self) -> Response<String> {
         let (status, error, words) = self.meaning();
         let words = one_line(&words);
-        let mut response = Response::new(Full::from(format!("{words}\n")));
+        let mut response = Response::new(format!("{words}\n"));
         *response.status_mut() = status;
         let quoted = words.replace('\\', "\\\\").replace('"', "\\\"");
         let proxy_status = format!("adit-proxy; error={error}; details=\"{quoted}\"");
@@ -163,6 +258,14 @@ pub(crate) fn bad_request(why: &str) -> Response<Full<Bytes>> {
     Refusal::BadRequest(why.to_owned()).answer()
 }
 
+/// A request for a page of ours that was meant for `host`.
+pub(crate) fn misdirected(host: &Authority) -> Response<Full<Bytes>> {
+    // Without what may stand before an @.
+    let (name, port) = (host.host(), host.port_u16());
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Refusal::Misdirected(format!("{name}{port}")).answer()
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
@@ -183,6 +286,11 @@ mod tests {
                 400,
                 "what \"is\" this",
             ),
+            (
+                Refusal::Misdirected("pi:9100".into()),
+                421,
+                "pi:9100 is not us",
+            ),
             (Refusal::Forbidden("x may not".into()), 403, "x may not"),
             (Refusal::Unknown(pi.clone()), 502, "no client for pi"),
             (
@@ -195,8 +303,53 @@ mod tests {
                 501,
                 "pi:9100 cannot be asked that: no CONNECT",
             ),
-            (Refusal::ClientBusy(pi, 128), 429, "128 scrapes"),
-            (Refusal::Busy(4096), 429, "4096 scrapes"),
+            (
+                Refusal::ClientBusy(pi.clone(), 128),
+                429,
+                "128 scrapes are under way at the client for pi (scrapes_per_client)",
+            ),
+            (
+                Refusal::ConnectsBusy(pi.clone(), 120),
+                429,
+                "120 CONNECTs are open at the client for pi (connects_per_client)",
+            ),
+            (
+                Refusal::WaitingFor(pi, 128),
+                429,
+                "128 scrapes wait for pi (waiting_per_name)",
+            ),
+            (
+                Refusal::Busy(4096),
+                429,
+                "4096 scrapes are under way (scrapes)",
+            ),
+            (
+                Refusal::Waiting(2048),
+                429,
+                "2048 scrapes wait for clients (waiting)",
+            ),
+            (
+                Refusal::Crowded(
+                    "192.0.2.7:9"
+                        .parse::<std::net::SocketAddr>()
+                        .unwrap()
+                        .into(),
+                    4096,
+                ),
+                429,
+                "4096 connections are open from 192.0.2.7 (connections_per_address)",
+            ),
+            (
+                Refusal::HeadTooLarge(128 << 10),
+                431,
+                "larger than 128KiB (request_head), or has more than 100 fields",
+            ),
+            (Refusal::TargetTooLong, 414, "longer than 65534 bytes"),
+            (
+                Refusal::HeadTooSlow(Duration::from_secs(10)),
+                408,
+                "longer than 10s (head_time)",
+            ),
             (
                 Refusal::CarrierLost(target(), "lost".into()),
                 502,

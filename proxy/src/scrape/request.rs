@@ -158,6 +158,9 @@ pub(crate) fn path_form(uri: &Uri, prefix: &str) -> Result<(Uri, Target), Refusa
         false => format!("/{rest}").parse(),
     }
     .map_err(|_| bad(EXPECTED))?;
+    if climbs(rest.path()) {
+        return Err(bad("the path has a segment \"..\""));
+    }
     Ok((rebuild(scheme, authority, rest)?, target))
 }
 
@@ -244,6 +247,14 @@ fn decode_brackets(written: &str) -> String {
     decoded
 }
 
+/// Whether a step up is in it. A front proxy may take it, and then has asked for the credentials of
+/// another place than this: `/scrape/http/pi:9100/../../../tunnel`.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let path = path.replace("%2f", "/").replace("%2e", ".");
+    path.split('/').any(|segment| segment == "..")
+}
+
 fn bad(why: &str) -> Refusal {
     Refusal::BadRequest(why.to_owned())
 }
@@ -273,6 +284,31 @@ mod tests {
         assert_eq!(read("[FD00::1]:443").unwrap(), "[fd00::1]:443");
         for uri in ["pi", "u:p@pi:1", "pi:0", "/path"] {
             assert!(matches!(read(uri), Err(Refusal::BadRequest(_))), "{uri}");
+        }
+    }
+
+    #[test]
+    fn steps_up_are_found_however_they_are_written() {
+        for path in [
+            "/..",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/x%2F..%2Fb",
+            "/a%2f%2e%2e",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/a..b/",
+            "/.../",
+            "/a/./b",
+            "/..a",
+            "/%252e%252e/",
+            "/a%2Fb",
+        ] {
+            assert!(!climbs(path), "{path}");
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::reply::Refusal;
 use crate::Proxy;
-use crate::registry::{Found, Lease};
+use crate::registry::{Found, Full, Lease};
 
 /// The carrier of the next scrape of `name`. One that is away is waited for: it may be dialling
 /// again. Keeps nothing of a name that nobody has.
@@ -29,8 +29,10 @@ pub(super) async fn route(
     if until(&found) <= arrived {
         return Err(absent(name, &found));
     }
-    let Some(waiter) = proxy.registry.waiting().wait(name) else {
-        return Err(absent(name, &found));
+    let waiter = match proxy.registry.waiting().wait(name) {
+        Ok(waiter) => waiter,
+        Err(Full::InAll(limit)) => return Err(Refusal::Waiting(limit)),
+        Err(Full::OfName(limit)) => return Err(Refusal::WaitingFor(name.clone(), limit)),
     };
     loop {
         let arrival = waiter.arrival();

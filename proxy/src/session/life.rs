@@ -16,6 +16,9 @@ use crate::Proxy;
 use crate::auth::{Changes, Denied, Grant, Place, Visitor};
 use crate::carrier::Session;
 
+/// In metrics: what has no key, since both ends must agree on it.
+const MESSAGE: &str = "tunnel_message";
+
 /// Whoever was let in, and by what.
 pub(super) struct Admitted {
     pub(super) visitor: Visitor,
@@ -74,9 +77,12 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
     } = tunnel;
     let _end = tasks.end_on_drop();
     let mut driver = Some(driver);
-    let time = proxy.limits.registration_time;
+    let (time, names) = (
+        proxy.limits.registration_time,
+        proxy.limits.names_per_session,
+    );
     let first = async {
-        let mut registrations = Registrations::ask(&mut sender).await?;
+        let mut registrations = Registrations::ask(&mut sender, names).await?;
         let registration = registrations.next().await?;
         Ok((registrations, registration))
     };
@@ -109,16 +115,22 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
             session.close();
         }
         Ok(Err(end)) => {
-            note(&ending, end);
+            note(proxy, &ending, end);
             refused(proxy, &ending);
             drop(sender);
         }
         Err(_) => {
-            let reason = format!("no registration within {time:?}");
+            let reason = format!("no registration within {time:?} (registration_time)");
+            proxy.metrics.limit("registration_time");
             ending.say(Goodbye::new(Farewell::BadRegistration, reason));
             refused(proxy, &ending);
             drop(sender);
         }
+    }
+    if let Some(End::Own(goodbye)) = ending.end()
+        && goodbye.farewell == Farewell::TooBig
+    {
+        proxy.metrics.limit(MESSAGE);
     }
     part(proxy, &ending, driver, &tasks).await;
     tasks.end();
@@ -159,7 +171,7 @@ async fn registered(
         tokio::select! {
             () = drive(driver) => {
                 // Whatever ended it has been noted, but a GOAWAY: then streams under way go on.
-                note(ending, RegistrationEnd::Closed);
+                note(proxy, ending, RegistrationEnd::Closed);
                 break;
             }
             () = session.dismissed().cancelled() => break,
@@ -190,7 +202,7 @@ async fn registered(
                     tracing::info!(%names, "registration changed");
                 }
                 Err(end) => {
-                    note(ending, end);
+                    note(proxy, ending, end);
                     break;
                 }
             },
@@ -250,9 +262,12 @@ fn refused(proxy: &Proxy, ending: &Ending) {
 }
 
 /// Why no further registration comes, for the client as well where it is at fault.
-fn note(ending: &Ending, end: RegistrationEnd) {
+fn note(proxy: &Proxy, ending: &Ending, end: RegistrationEnd) {
     match end {
-        RegistrationEnd::Bad(_) | RegistrationEnd::Status(_) => {
+        RegistrationEnd::Bad(_) | RegistrationEnd::Names(..) | RegistrationEnd::Status(_) => {
+            if let RegistrationEnd::Names(..) = end {
+                proxy.metrics.limit("names_per_session");
+            }
             ending.say(Goodbye::new(Farewell::BadRegistration, end));
         }
         RegistrationEnd::Closed => {

@@ -17,6 +17,8 @@ pub(super) struct Registrations {
     buffer: BytesMut,
     /// Up to here the buffer has no line end.
     searched: usize,
+    /// Most of one client.
+    names: usize,
 }
 
 /// Why there is no further registration.
@@ -31,15 +33,19 @@ pub(super) enum RegistrationEnd {
     /// What came is none.
     #[error(transparent)]
     Bad(#[from] RegistrationError),
+    /// More names than a session may have.
+    #[error("the registration has {0} names, {1} are allowed (names_per_session)")]
+    Names(usize, usize),
     /// The client does not know what was asked.
     #[error("the client answered {0} when asked for its registration")]
     Status(StatusCode),
 }
 
 impl Registrations {
-    /// Asks for them: the first stream of a tunnel.
+    /// Asks for them, of so many names at most: the first stream of a tunnel.
     pub(super) async fn ask(
         sender: &mut SendRequest<RequestBody>,
+        names: usize,
     ) -> Result<Self, RegistrationEnd> {
         let response = sender.send_request(to_client(Method::GET, PATH)).await?;
         if response.status() != StatusCode::OK {
@@ -49,6 +55,7 @@ impl Registrations {
             body: response.into_body(),
             buffer: BytesMut::new(),
             searched: 0,
+            names,
         })
     }
 
@@ -59,7 +66,7 @@ impl Registrations {
             if let Some(end) = unseen.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + end + 1);
                 self.searched = 0;
-                return Ok(Registration::from_line(&line[..line.len() - 1])?);
+                return self.registration(&line[..line.len() - 1]);
             }
             self.searched = self.buffer.len();
             if self.buffer.len() > MAX_LINE {
@@ -73,6 +80,25 @@ impl Registrations {
                 }
                 None => return Err(RegistrationEnd::Closed),
             }
+        }
+    }
+
+    fn registration(&self, line: &[u8]) -> Result<Registration, RegistrationEnd> {
+        let registration = match Registration::from_line(line) {
+            Ok(registration) => registration,
+            // More than any session may have: that is this limit as well.
+            Err(RegistrationError::TooMany {
+                what: "names",
+                found,
+                ..
+            }) => {
+                return Err(RegistrationEnd::Names(found, self.names));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match registration.names.len() {
+            found if found > self.names => Err(RegistrationEnd::Names(found, self.names)),
+            _ => Ok(registration),
         }
     }
 }

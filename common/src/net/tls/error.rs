@@ -64,7 +64,7 @@ impl TlsError {
 }
 
 /// Never the file's own text, which may be a key.
-pub(super) fn pem_reason(error: &pem::Error) -> String {
+pub(crate) fn pem_reason(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(cause) => super::super::in_words(cause),
         pem::Error::NoItemsFound => {

@@ -24,7 +24,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use error::TlsError;
-use error::{handshake_reason, pair_reason, pem_reason};
+pub(crate) use error::pem_reason;
+use error::{handshake_reason, pair_reason};
 use verify::{AcceptAnyone, OrListed};
 
 /// What a user may say about TLS towards a server. The default is: the system's roots, the name

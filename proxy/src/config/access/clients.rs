@@ -10,7 +10,7 @@ use std::sync::Arc;
 use adit_common::config_file::Parsed;
 use adit_common::name::Name;
 use adit_common::secret::{Digest, Secret, SecretError};
-use adit_common::web_config::PasswordHash;
+use adit_common::web_config::{PasswordHash, San};
 use serde::Deserialize;
 
 use super::SanPattern;
@@ -106,7 +106,7 @@ impl Clients {
     }
 
     /// The first that this name in a certificate is for.
-    pub fn by_san(&self, san: &str) -> Option<&Arc<Client>> {
+    pub fn by_san(&self, san: &San) -> Option<&Arc<Client>> {
         let found = self.sans.iter().find(|(pattern, _)| pattern.matches(san));
         found.map(|(_, client)| client)
     }
@@ -287,7 +287,8 @@ mod tests {
         assert!(clients.by_token(&Digest::of(b"")).is_none());
         assert_eq!(clients.by_user("pushprox").unwrap().id, "pushprox");
         assert_eq!(clients.cost(), Some(4));
-        let site = clients.by_san("seven.Sites.example").unwrap();
+        let dns = |name: &str| San::Dns(name.to_owned());
+        let site = clients.by_san(&dns("seven.Sites.example")).unwrap();
         let patterns: Vec<Pattern> = site
             .names
             .iter()
@@ -301,7 +302,7 @@ mod tests {
         ] {
             assert_eq!(covers(&patterns, &name.parse().unwrap()), covered, "{name}");
         }
-        assert!(clients.by_san("sites.example").is_none());
+        assert!(clients.by_san(&dns("sites.example")).is_none());
     }
 
     #[test]

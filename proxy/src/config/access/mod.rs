@@ -8,6 +8,7 @@ pub mod scrapers;
 
 use std::path::Path;
 
+use adit_common::web_config::San;
 use serde::Deserialize;
 
 use self::clients::{Client, Clients, FileClient};
@@ -84,21 +85,18 @@ pub enum SanPattern {
 
 impl SanPattern {
     /// Whether a certificate's name is one of them.
-    pub fn matches(&self, san: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => exact.eq_ignore_ascii_case(san),
-            Self::Below(suffix) => {
-                // A URI or a mail address ends likewise, and is somebody else.
-                let san = san.to_ascii_lowercase();
-                let is_dns = san
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-                let rest = san
-                    .strip_suffix(suffix)
-                    .and_then(|rest| rest.strip_suffix('.'));
-                is_dns && rest.is_some_and(|rest| !rest.is_empty())
+    pub fn matches(&self, san: &San) -> bool {
+        match (self, san) {
+            (Self::Any, _) => true,
+            (Self::Exact(exact), san) => exact.eq_ignore_ascii_case(&san.text()),
+            (Self::Below(suffix), San::Dns(name)) => {
+                let name = name.to_ascii_lowercase();
+                let rest = name.strip_suffix(suffix);
+                let rest = rest.and_then(|rest| rest.strip_suffix('.'));
+                rest.is_some_and(|rest| !rest.is_empty())
             }
+            // They may end likewise, and are somebody else.
+            (Self::Below(_), San::Email(_) | San::Ip(_) | San::Uri(_)) => false,
         }
     }
 }
@@ -129,19 +127,21 @@ mod tests {
 
     #[test]
     fn certificates_are_known_by_their_names() {
+        let dns = |name: &str| San::Dns(name.to_owned());
         for (text, san, matches) in [
-            ("*", "anything", true),
-            ("pi.example", "PI.example", true),
-            ("pi.example", "a.pi.example", false),
-            ("*.example", "a.Example", true),
-            ("*.example", "a.b.example", true),
-            ("*.example", "example", false),
-            ("*.example", "me@a.example", false),
-            ("*.example", "https://a.example", false),
-            ("spiffe://x/y", "spiffe://x/y", true),
+            ("*", dns("anything"), true),
+            ("pi.example", dns("PI.example"), true),
+            ("pi.example", dns("a.pi.example"), false),
+            ("*.example", dns("a.Example"), true),
+            ("*.example", dns("a.b.example"), true),
+            ("*.example", dns("example"), false),
+            ("*.example", San::Email("me@a.example".into()), false),
+            ("*.example", San::Uri("https://a.example".into()), false),
+            ("spiffe://x/y", San::Uri("spiffe://x/y".into()), true),
+            ("192.0.2.1", San::Ip([192, 0, 2, 1].into()), true),
         ] {
             let pattern: SanPattern = text.parse().unwrap();
-            assert_eq!(pattern.matches(san), matches, "{text} {san}");
+            assert_eq!(pattern.matches(&san), matches, "{text} {san:?}");
         }
         for text in ["", "*x", "*.", "a.*", "*.*"] {
             assert!(text.parse::<SanPattern>().is_err(), "{text}");

@@ -222,7 +222,13 @@ fn nothing(error: &io::Error) -> Answer {
 }
 
 fn request(order: &Order, authority: &str) -> String {
-    let path = format!("/metrics?n={}", order.number);
+    // What a client offers by POST unless it is told otherwise.
+    let page = if order.method == "POST" {
+        "federate"
+    } else {
+        "metrics"
+    };
+    let path = format!("/{page}?n={}", order.number);
     let (method, host) = (order.method, authority);
     let (target, version) = match order.form {
         Form::Absolute => (format!("http://{authority}{path}"), "1.1"),
