@@ -103,6 +103,8 @@ fn describe(error: &serde_saphyr::Error) -> String {
             }
         }
         E::SerdeMissingField { field, .. } => format!("key {field:?} is missing"),
+        // Not which: where keys are users, it may be a hash that was put in a user's place.
+        E::DuplicateMappingKey { .. } => "this key stands here for the second time".to_owned(),
         // The rendered text repeats the place, which stands in front already, in a second line
         // or behind "at".
         error => {
@@ -185,7 +187,10 @@ mod tests {
                 ":2:21: unknown key \"cafile\", did you mean \"ca_file\"?",
             ),
             ("targets:\n- target: pi\n", "expected HOST:PORT"),
-            ("names: [pi]\nnames: [nas]\n", ":2:"),
+            (
+                "names: [pi]\nnames: [nas]\n",
+                ":2:1: this key stands here for the second time",
+            ),
             ("port: \"99\"\n", "invalid socket address"),
             ("names: [\"a b\"]\n", "must not stand in a name"),
             ("a: [\n", ":"),

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use adit_tests::binaries;
 use adit_tests::program::{Program, debian};
+use adit_tests::tls::Authority;
 use tokio::net::TcpStream;
 
 fn root() -> PathBuf {
@@ -87,6 +88,28 @@ fn our_proxy_accepts_the_configuration_we_show() {
 }
 
 #[test]
+fn the_web_configurations_we_show_are_good() {
+    use adit_common::web_config::WebConfig;
+    let authority = Authority::new();
+    let folder = authority.folder();
+    std::fs::copy(authority.ca_file(), folder.join("proxy.pem")).unwrap();
+    std::fs::write(folder.join("proxy.key"), authority.key()).unwrap();
+    let read = |block: &str| {
+        let file = folder.join("web.yml");
+        std::fs::write(&file, block).unwrap();
+        WebConfig::read(&file).unwrap()
+    };
+    let blocks = blocks("docs/web-config.md");
+    assert_eq!(blocks.len(), 2);
+    let simple = read(&blocks[0]);
+    assert!(simple.tls.is_some() && simple.users.get("prometheus").is_some());
+    let whole = read(&blocks[1]);
+    assert!(whole.tls.is_some_and(|tls| tls.requires_verified()));
+    assert_eq!(whole.headers.len(), 5);
+    assert!(whole.rate_limit.is_some());
+}
+
+#[test]
 fn our_proxy_accepts_the_access_we_show() {
     let blocks = blocks("docs/authentication.md");
     assert_eq!(blocks.len(), 2);
@@ -123,6 +146,7 @@ fn every_flag_the_documents_name_exists() {
         "docs/client.md",
         "docs/operating.md",
         "docs/authentication.md",
+        "docs/web-config.md",
         "docs/migrating-from-pushprox.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();

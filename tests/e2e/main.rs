@@ -39,6 +39,7 @@ mod races;
 mod waiting;
 mod reloading;
 mod pushprox;
+mod web_config;
 
 mod client_life;
 mod identity;

@@ -56,6 +56,11 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its private key, in PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A folder that lives as long, for files that name the certificate's.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -13,7 +13,10 @@ use rustls::{
     SignatureScheme,
 };
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::peer_names::{San, sans};
+use crate::net::tls::is_a_cas_own;
 
 /// `client_auth_type`, by Go's names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,10 +73,55 @@ impl ClientAuth {
 pub(super) struct Asking {
     mandatory: bool,
     /// Who vouches for it; without, anybody does.
-    vouched: Option<Arc<dyn ClientCertVerifier>>,
+    vouched: Option<OrListed>,
     /// Names of which it must have one, where they are given.
     allowed: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// The CAs of `client_ca_file`, and clients who show one of those certificates themselves: a
+/// self-signed one, which is a CA's own more often than not. Go takes it.
+#[derive(Debug)]
+struct OrListed {
+    vouched: Arc<dyn ClientCertVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+}
+
+impl OrListed {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let vouched = self
+            .vouched
+            .verify_client_cert(end_entity, intermediates, now);
+        match vouched {
+            // Found after its dates were, and before its purpose is looked at.
+            Err(rustls::Error::InvalidCertificate(error))
+                if is_a_cas_own(&error) && self.listed.iter().any(|one| one == end_entity) =>
+            {
+                if is_for_clients(end_entity) {
+                    Ok(())
+                } else {
+                    Err(CertificateError::InvalidPurpose.into())
+                }
+            }
+            vouched => vouched.map(drop),
+        }
+    }
+}
+
+/// Whether its extended key usage, where it has one, says so (RFC 5280 §4.2.1.12).
+fn is_for_clients(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    match certificate.extended_key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.any || usage.value.client_auth),
+        Err(_) => false,
+    }
 }
 
 /// The certificate has none of the names it should.
@@ -85,16 +133,22 @@ impl Asking {
     /// What `auth` asks, with these CAs. An error where there are none and there should be.
     pub(super) fn new(
         auth: ClientAuth,
-        roots: Option<RootCertStore>,
+        cas: Option<Vec<CertificateDer<'static>>>,
         allowed: Option<Vec<String>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let vouched = if auth.verifies() {
             // Go takes the system's CAs then: anybody's certificate would do.
-            let roots = roots.ok_or("client_ca_file is missing: who vouches for clients?")?;
+            let listed = cas.ok_or("client_ca_file is missing: who vouches for clients?")?;
+            let mut roots = RootCertStore::empty();
+            for ca in &listed {
+                let added = roots.add(ca.clone());
+                added.map_err(|error| format!("client_ca_file: {error}"))?;
+            }
             let builder =
                 WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
-            Some(builder.build().map_err(|error| error.to_string())?)
+            let vouched = builder.build().map_err(|error| error.to_string())?;
+            Some(OrListed { vouched, listed })
         } else {
             None
         };
@@ -115,7 +169,7 @@ impl ClientCertVerifier for Asking {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.vouched
             .as_ref()
-            .map_or(&[], |vouched| vouched.root_hint_subjects())
+            .map_or(&[], |by| by.vouched.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -125,7 +179,7 @@ impl ClientCertVerifier for Asking {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         if let Some(vouched) = &self.vouched {
-            vouched.verify_client_cert(end_entity, intermediates, now)?;
+            vouched.verify(end_entity, intermediates, now)?;
         }
         if let Some(allowed) = &self.allowed {
             let names = sans(end_entity).map_err(|_| CertificateError::BadEncoding)?;

@@ -105,6 +105,8 @@ fn certificate_reason(error: &CertificateError) -> String {
         E::BadEncoding => "damaged".to_owned(),
         E::BadSignature => "shown by somebody who has not its key".to_owned(),
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "not made for clients".to_owned(),
+        // Ours: the names, which are not allowed.
+        E::Other(other) => format!("refused: {}", other.0),
         error => format!("refused: {error}"),
     }
 }

@@ -93,7 +93,7 @@ impl Web {
     }
 
     /// Nothing where nothing has changed, unless it `must` read.
-    fn look(&self, must: bool) -> Option<Result<(), String>> {
+    pub(super) fn look(&self, must: bool) -> Option<Result<(), String>> {
         let path = self.path.as_deref()?;
         // Held while it reads: whoever reads last has read what is in force.
         let mut files = self.files();

@@ -41,3 +41,8 @@ pub use rate_limit::RateLimit;
 pub use secured::Secured;
 pub use server_tls::ServerTls;
 pub use users::{PasswordHash, Users};
+
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod tests;

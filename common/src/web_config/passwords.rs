@@ -255,3 +255,6 @@ impl std::fmt::Debug for Passwords {
         f.debug_struct("Passwords").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -83,9 +83,9 @@ impl ServerTls {
         let auth: ClientAuth = auth
             .parse()
             .map_err(|says| format!("client_auth_type {says}"))?;
-        let roots = roots(tls, sources)?;
+        let cas = cas(tls, sources)?;
         let allowed = tls.client_allowed_sans.clone();
-        if auth == ClientAuth::NoClientCert && roots.is_some() {
+        if auth == ClientAuth::NoClientCert && cas.is_some() {
             return Err("client_auth_type is missing, and there is a client CA".into());
         }
         if allowed.is_some() && !auth.requires() {
@@ -103,7 +103,7 @@ impl ServerTls {
         let builder = if auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
-            let asking = Asking::new(auth, roots, allowed, &provider)?;
+            let asking = Asking::new(auth, cas, allowed, &provider)?;
             builder.with_client_cert_verifier(Arc::new(asking))
         };
         let mut config = builder
@@ -190,19 +190,12 @@ fn certificate(tls: &Tls, sources: &Sources) -> Result<Pair, String> {
     Ok((chain, key))
 }
 
-fn roots(tls: &Tls, sources: &Sources) -> Result<Option<RootCertStore>, String> {
+fn cas(tls: &Tls, sources: &Sources) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
     let file = tls.client_ca_file.as_deref();
     let inline = tls.client_ca.as_deref();
-    let Some(text) = pem(["client_ca", "client_ca_file"], inline, file, sources)? else {
-        return Ok(None);
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("client_ca_file", text)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("client_ca_file: {error}"))?;
-    }
-    Ok(Some(roots))
+    let text = pem(["client_ca", "client_ca_file"], inline, file, sources)?;
+    text.map(|text| certificates("client_ca_file", text))
+        .transpose()
 }
 
 fn versions(tls: &Tls) -> Result<Vec<&'static SupportedProtocolVersion>, String> {

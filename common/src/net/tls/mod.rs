@@ -26,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 pub use error::TlsError;
 pub(crate) use error::pem_reason;
 use error::{handshake_reason, pair_reason};
+pub(crate) use verify::is_a_cas_own;
 use verify::{AcceptAnyone, OrListed};
 
 /// What a user may say about TLS towards a server. The default is: the system's roots, the name

@@ -11,7 +11,7 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 /// Whether webpki refused a certificate for being a CA's: what `openssl req -x509` makes unless
 /// told otherwise. The error is not ours to name.
-pub(super) fn is_a_cas_own(error: &CertificateError) -> bool {
+pub(crate) fn is_a_cas_own(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 

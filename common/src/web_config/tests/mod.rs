@@ -1,0 +1,5 @@
+//! Every key and every error; who is let in by which certificate; files that change.
+
+mod changes;
+mod handshakes;
+mod keys;
