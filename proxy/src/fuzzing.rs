@@ -37,7 +37,6 @@ pub fn connect(uri: &Uri) -> Option<Target> {
 /// What the bytes at the start of a connection are, however many there are by now: the end of a header
 /// of the PROXY protocol and for whom it is; an error, and what it is instead; nothing, when more will
 /// tell.
-#[allow(clippy::type_complexity)]
 pub fn proxy_header(bytes: &[u8]) -> Option<Result<(usize, Option<SocketAddr>), &'static str>> {
     match start(bytes) {
         Start::Short => None,
