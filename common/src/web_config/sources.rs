@@ -127,6 +127,22 @@ impl Sources {
         }
     }
 
+    /// This file, and those beside it that can be named: nothing is read.
+    #[cfg(fuzzing)]
+    pub(super) fn given(path: &Path, text: &str, named: &[(&str, &[u8])]) -> Self {
+        let named = named.iter().map(|(file, content)| Source {
+            path: beside(path, file),
+            content: Ok(content.to_vec()),
+        });
+        Self {
+            written: config_file::parse_of::<Written>(path, text),
+            seen: Seen::default(),
+            digest: [0; 32],
+            main: path.to_owned(),
+            named: named.collect(),
+        }
+    }
+
     /// Where the file is.
     pub(super) fn main(&self) -> &Path {
         &self.main

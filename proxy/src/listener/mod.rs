@@ -27,6 +27,12 @@ mod misdirected;
 
 mod answer;
 
+#[cfg(fuzzing)]
+pub(crate) use self::{
+    forwarded::origin,
+    proxy_protocol::{Start, start},
+};
+
 use std::sync::Arc;
 use std::time::Duration;
 
