@@ -82,8 +82,8 @@ async fn path_and_query_are_byte_exact() {
         "/",
         "/metrics",
         "//double//slash/",
-        "/a/.../b/./c",
-        "/%2e/%2f%2F/%61",
+        "/a/../b/./c",
+        "/a/%2e%2E/%2f%2F/%61",
         "/metrics?",
         "/metrics??a=?",
         "/metrics?a=b&&c",
@@ -101,16 +101,6 @@ async fn path_and_query_are_byte_exact() {
             .await
             .expect(200);
         assert_eq!(target.requests().last().unwrap().path(), path, "path-style");
-    }
-    for path in ["/a/../b/./c", "/%2e%2E/%2f%2F/%61"] {
-        pair.scrape(&format!("http://pi:9100{path}"))
-            .await
-            .expect(200);
-        assert_eq!(target.requests().last().unwrap().path(), path);
-        // A front proxy may have taken the step, and asked for the credentials of another place.
-        let answer =
-            scraper::page(pair.proxy.address, &format!("/scrape/http/pi:9100{path}")).await;
-        answer.refusal(400, "a segment");
     }
     let long = format!("/federate?{}", "match[]=up&".repeat(5000));
     pair.scrape(&format!("http://pi:9100{long}"))
