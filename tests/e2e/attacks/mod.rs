@@ -3,5 +3,10 @@
 //! * [`smuggling`]: requests that two readers may take for different ones.
 //! * [`answers`]: targets and clients whose answers are not what they seem.
 
+mod house;
+
+mod let_in;
+mod certificates;
+
 mod smuggling;
 mod answers;
