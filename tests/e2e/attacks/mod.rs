@@ -8,5 +8,7 @@ mod house;
 mod let_in;
 mod certificates;
 
+mod words;
+
 mod smuggling;
 mod answers;
