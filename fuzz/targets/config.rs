@@ -34,9 +34,13 @@ fuzz_target!(|text: &str| {
             let at = |file: Option<std::path::PathBuf>| file.is_none_or(|file| file.is_absolute());
             assert!(at(tls.ca_file) && at(tls.cert_file) && at(tls.key_file));
             for target in file.targets {
-                let target = target.resolve(Path::new("/nowhere"));
-                let shown = target.target.to_string();
-                assert_eq!(shown.parse(), Ok(target.target));
+                match target.resolve(Path::new("/nowhere")) {
+                    Ok(target) => {
+                        let shown = target.target.to_string();
+                        assert_eq!(shown.parse(), Ok(target.target));
+                    }
+                    Err(error) => assert!(!error.contains(char::is_control), "{error:?}"),
+                }
             }
             for proxy in file.proxies {
                 let again = proxy.0.to_string().parse();

@@ -1,6 +1,9 @@
 //! What the targets in `fuzz/` see of steps that nobody else may call. Never in a program.
 
+use std::net::SocketAddr;
+
 use adit_common::fault::Fault;
+use adit_common::net::socket::Peer;
 use adit_common::registration::Registration;
 use adit_common::target::Target;
 use bytes::{Bytes, BytesMut};
@@ -9,6 +12,8 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use uuid::Uuid;
 
 use crate::config::external::ExternalUrl;
+use crate::config::trusted::TrustedProxies;
+use crate::listener::{self, Start, start};
 use crate::pushprox::wire::answer::{Head, HeadReader, Unreadable};
 use crate::pushprox::wire::body::{Body, BodyError, Framing};
 use crate::pushprox::wire::request::Instruction;
@@ -27,6 +32,23 @@ pub fn path_style(uri: &Uri, prefix: &str) -> Option<(Uri, Target)> {
 /// Reads the target of a CONNECT.
 pub fn connect(uri: &Uri) -> Option<Target> {
     scrape::connect_form(uri).ok()
+}
+
+/// What the bytes at the start of a connection are, however many there are by now: the end of a header
+/// of the PROXY protocol and for whom it is; an error, and what it is instead; nothing, when more will
+/// tell.
+pub fn proxy_header(bytes: &[u8]) -> Option<Result<(usize, Option<SocketAddr>), &'static str>> {
+    match start(bytes) {
+        Start::Short => None,
+        Start::Other => Some(Err("other")),
+        Start::Malformed => Some(Err("malformed")),
+        Start::Header(length, source) => Some(Ok((length, source))),
+    }
+}
+
+/// Where a request of `peer` comes from.
+pub fn origin(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Peer {
+    listener::origin(peer, headers, trusted)
 }
 
 /// `/sd/targets` with all that one client offers; by path when there is a place.

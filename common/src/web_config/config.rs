@@ -35,6 +35,12 @@ impl WebConfig {
         Self::of(Sources::read(path))
     }
 
+    /// What the file would mean beside those that can be named in it.
+    #[cfg(fuzzing)]
+    pub fn given(path: &Path, text: &str, named: &[(&str, &[u8])]) -> Result<Self, FileError> {
+        Self::of(Sources::given(path, text, named))
+    }
+
     pub(super) fn of(mut sources: Sources) -> Result<Self, FileError> {
         let written = std::mem::replace(&mut sources.written, Ok(Default::default()))?;
         let path = sources.main().display();

@@ -41,8 +41,8 @@ impl Stamp {
         std::fs::metadata(path).ok().map(|meta| Self::of(&meta))
     }
 
-    /// The kernel's ticks are some milliseconds: what was written just now may be written again
-    /// and bear the same time.
+    /// Before Linux 6.13 a file's time is that of the last tick, some milliseconds ago: what was
+    /// written just now may be written again and bear the same.
     fn may_hide_a_change(&self) -> bool {
         let age = self.modified.and_then(|at| at.elapsed().ok());
         age.is_none_or(|age| age < Duration::from_secs(2))
@@ -124,6 +124,22 @@ impl Sources {
             digest: value,
             main: path.to_owned(),
             named,
+        }
+    }
+
+    /// This file, and those beside it that can be named: nothing is read.
+    #[cfg(fuzzing)]
+    pub(super) fn given(path: &Path, text: &str, named: &[(&str, &[u8])]) -> Self {
+        let named = named.iter().map(|(file, content)| Source {
+            path: beside(path, file),
+            content: Ok(content.to_vec()),
+        });
+        Self {
+            written: config_file::parse_of::<Written>(path, text),
+            seen: Seen::default(),
+            digest: [0; 32],
+            main: path.to_owned(),
+            named: named.collect(),
         }
     }
 

@@ -17,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Where a request comes from that `peer` sends: the right-most address that is no trusted proxy's,
 /// or the left-most if all are. `peer` itself, when it is not trusted, says nothing, or writes
 /// something that is no address.
-pub(super) fn origin(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Peer {
+pub(crate) fn origin(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Peer {
     if !trusted.trusts(peer) {
         return peer;
     }

@@ -21,7 +21,7 @@ const MOST: usize = 4096;
 
 /// What bytes at the start of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
+pub(crate) enum Start {
     /// A header, or something else: more will tell.
     Short,
     /// No header.
@@ -64,7 +64,7 @@ fn kept(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-fn start(bytes: &[u8]) -> Start {
+pub(crate) fn start(bytes: &[u8]) -> Start {
     let begins = |signature: &[u8]| {
         let both = bytes.len().min(signature.len());
         bytes[..both] == signature[..both]
