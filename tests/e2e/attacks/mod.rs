@@ -10,5 +10,7 @@ mod certificates;
 
 mod words;
 
+mod floods;
+
 mod smuggling;
 mod answers;
