@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::log;
 use crate::pair;
 use crate::program::Program;
 
@@ -89,12 +90,9 @@ pub fn path(name: &str) -> PathBuf {
 
 /// The address in the first line that says where the program listens.
 async fn listening(program: &Program) -> SocketAddr {
-    let line = program.line("msg=listening").await;
-    let address = line
-        .split("address=")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    let address = address.and_then(|text| text.trim_matches('"').parse().ok());
+    let line = program.line("listening").await;
+    let fields = log::line(&line).unwrap_or_default();
+    let address = fields.get("address").and_then(|text| text.parse().ok());
     address.unwrap_or_else(|| panic!("no address in {line:?}"))
 }
 

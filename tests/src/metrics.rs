@@ -43,7 +43,11 @@ impl Metrics {
         Self::parse(&page)
     }
 
-    fn parse(page: &str) -> Self {
+    /// Those of a page that was asked for elsewhere.
+    ///
+    /// # Panics
+    /// When a line of it is no sample.
+    pub fn parse(page: &str) -> Self {
         let samples = page.lines().filter(|line| !line.starts_with('#'));
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
@@ -63,6 +67,15 @@ impl Metrics {
         };
         let values = self.0.iter().filter(|(series, _)| of_it(series));
         values.map(|(_, value)| value).sum()
+    }
+
+    /// By how much each series has grown since, those that have; of counters and gauges alike.
+    pub fn grown_since(&self, before: &Self) -> BTreeMap<String, f64> {
+        let grown = self
+            .0
+            .iter()
+            .map(|(series, value)| (series.clone(), value - before.series(series)));
+        grown.filter(|(_, by)| *by > 0.0).collect()
     }
 
     /// One series; zero when there is none yet.

@@ -101,6 +101,25 @@ impl Program {
         self.stderr.borrow().join("\n")
     }
 
+    /// Everything it wrote so far.
+    pub fn output(&self) -> String {
+        format!("{}\n{}", self.stdout.borrow().join("\n"), self.log())
+    }
+
+    /// What everybody on its machine can see of it: its arguments; and its environment, which not
+    /// everybody can.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn visible(&self) -> String {
+        let file = |name: &str| {
+            let file = format!("/proc/{}/{name}", self.id());
+            let bytes = std::fs::read(file).expect("the process runs");
+            String::from_utf8_lossy(&bytes).replace('\0', "\n")
+        };
+        file("cmdline") + &file("environ")
+    }
+
     /// The first line of its standard error that has `part` in it, when it comes.
     ///
     /// # Panics

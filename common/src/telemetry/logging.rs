@@ -3,6 +3,7 @@
 //! `ts=… level=… msg=…`, then the fields of the event, then those of its spans from the inside
 //! out. Every value is escaped: names in them come from peers.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -175,6 +176,7 @@ impl<'a, 'b> Fields<'a, 'b> {
     }
 
     fn pair(&mut self, field: &Field, value: &str, bare: bool) {
+        let value = &*bounded(value);
         let key = match field.name() {
             "message" => "msg",
             name => name,
@@ -226,7 +228,8 @@ fn logfmt_value(out: &mut Writer<'_>, value: &str) -> fmt::Result {
     }
 }
 
-/// A quoted string without a control character: JSON's escapes, and those above ASCII too.
+/// A quoted string without a control character: JSON's escapes, and those above ASCII too. Nor does it
+/// turn the direction of writing.
 fn json_value(out: &mut Writer<'_>, value: &str) -> fmt::Result {
     out.write_char('"')?;
     for c in value.chars() {
@@ -236,11 +239,34 @@ fn json_value(out: &mut Writer<'_>, value: &str) -> fmt::Result {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
             '\t' => out.write_str("\\t")?,
-            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,
+            c if c.is_control() || is_layout(c) => write!(out, "\\u{:04x}", u32::from(c))?,
             c => out.write_char(c)?,
         }
     }
     out.write_char('"')
+}
+
+/// What turns the direction of writing, or ends a line or paragraph for some who show one.
+fn is_layout(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
+/// The most bytes of one value: a peer's name or version may have a megabyte.
+const MAX_VALUE: usize = 1024;
+
+/// The value, or its beginning where it is too long for a line.
+fn bounded(value: &str) -> Cow<'_, str> {
+    match value.len() > MAX_VALUE {
+        false => value.into(),
+        true => {
+            let is_end = |end: &usize| value.is_char_boundary(*end);
+            let end = (0..=MAX_VALUE).rev().find(is_end).unwrap_or(0);
+            format!("{}… ({} bytes)", &value[..end], value.len()).into()
+        }
+    }
 }
 
 impl FromStr for LogLevel {
@@ -273,10 +299,7 @@ mod tests {
     }
 
     fn logged(format: LogFormat) -> String {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let subscriber = subscriber(LogLevel::Info, format, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || {
+        logged_with(format, || {
             let span = tracing::info_span!("session", names = "pi", n = 3);
             let _in = span.enter();
             tracing::warn!(
@@ -286,7 +309,14 @@ mod tests {
                 "client gone"
             );
             tracing::debug!("not at this level");
-        });
+        })
+    }
+
+    fn logged_with(format: LogFormat, say: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = subscriber(LogLevel::Info, format, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, say);
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -300,6 +330,24 @@ mod tests {
             rest,
             " level=warn msg=\"client gone\" err=\"a \\\"b\\\"\\nlevel=error\" plain=x ok=true names=pi n=3\n"
         );
+    }
+
+    #[test]
+    fn no_value_is_more_than_a_part_of_its_line() {
+        for format in [LogFormat::Logfmt, LogFormat::Json] {
+            let line = logged_with(format, || {
+                tracing::warn!(
+                    turned = "a\u{202e}b\u{2028}c",
+                    long = "ä".repeat(1 << 20),
+                    "x"
+                );
+            });
+            assert!(line.contains("a\\u202eb\\u2028c"), "{line}");
+            assert!(
+                line.contains("ä… (2097152 bytes)") && line.len() < 1200,
+                "{line:.300}"
+            );
+        }
     }
 
     #[test]

@@ -118,9 +118,11 @@ impl Auth {
         let labels = [role, denied.as_str()];
         self.failures.with_label_values(&labels).inc();
         // Somebody who guesses a million times is worth some lines.
+        let peer = visitor.peer();
+        // Without a parent: a session's span has a peer as well, and a field stands in a line once.
         match self.throttle.is_news(visitor.address()) {
-            true => tracing::warn!(peer = %visitor.peer(), role, reason = %denied, "not let in"),
-            false => tracing::debug!(peer = %visitor.peer(), role, reason = %denied, "not let in"),
+            true => tracing::warn!(parent: None, %peer, role, reason = %denied, "not let in"),
+            false => tracing::debug!(parent: None, %peer, role, reason = %denied, "not let in"),
         }
     }
 }

@@ -3,5 +3,14 @@
 //! * [`smuggling`]: requests that two readers may take for different ones.
 //! * [`answers`]: targets and clients whose answers are not what they seem.
 
+mod house;
+
+mod let_in;
+mod certificates;
+
+mod words;
+
+mod floods;
+
 mod smuggling;
 mod answers;

@@ -6,12 +6,12 @@ pub mod answer;
 mod body;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::wait::{PATIENCE, within};
 pub use answer::{Answer, End, Head};
@@ -112,6 +112,19 @@ impl Connection<TcpStream> {
         let stream = stream.unwrap_or_else(|error| panic!("{server}: {error}"));
         stream.set_nodelay(true).expect("a socket has that option");
         Self::over(stream)
+    }
+}
+
+impl Connection<TcpStream> {
+    /// Opens one from an address of 127.0.0.0/8, as somebody else.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub async fn open_from(source: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("an address of ours");
+        let stream = within(PATIENCE, "a connection", socket.connect(server)).await;
+        Self::over(stream.unwrap_or_else(|error| panic!("{server}: {error}")))
     }
 }
 
