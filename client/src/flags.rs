@@ -86,6 +86,15 @@ pub struct Flags {
     #[arg(long = "web.listen-address", value_name = "ADDR", help_heading = PROGRAM)]
     pub(crate) web_listen_address: Vec<ListenAddress>,
 
+    /// Who may see those, and TLS for them: a file as Prometheus' exporters take it; read again when
+    /// it changes
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = PROGRAM)]
+    pub(crate) web_config_file: Option<PathBuf>,
+
+    /// Let everybody see them, also beyond this machine
+    #[arg(long = "allow-anonymous", help_heading = PROGRAM)]
+    pub(crate) allow_anonymous: bool,
+
     /// How long scrapes in flight may take to finish when stopping
     #[arg(long = "shutdown.grace", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PROGRAM)]
     pub(crate) shutdown_grace: Duration,
@@ -116,6 +125,9 @@ pub enum FlagError {
     /// The file.
     #[error("--config.file: {0}")]
     File(#[from] FileError),
+    /// The other one.
+    #[error("--web.config.file: {0}")]
+    Web(FileError),
     /// Settings that contradict each other, or lack something.
     #[error("{0}")]
     Meaning(String),

@@ -39,6 +39,7 @@ use adit_common::net::listen::Listener;
 use adit_common::registration::Instance;
 use adit_common::shutdown::{Orders, Stop};
 use adit_common::tunnel::watchdog::Liveness;
+use adit_common::web_config::{Passwords, Web};
 use tokio::sync::{mpsc, watch};
 
 pub use config::{Config, SettingsError};
@@ -59,6 +60,9 @@ pub(crate) struct Client {
     /// How long what is under way may take to finish in a tunnel that is to end.
     pub(crate) grace: Duration,
     pub(crate) source: Source,
+    /// Who may see our pages, and by which TLS.
+    pub(crate) web: Arc<Web>,
+    pub(crate) passwords: Passwords,
     /// To whoever reloads.
     pub(crate) reloads: mpsc::Sender<Asked>,
     pub(crate) instance: Instance,
@@ -78,6 +82,8 @@ impl Client {
             liveness: config.liveness,
             grace: config.shutdown_grace,
             source: config.source,
+            web: config.web,
+            passwords: Passwords::new(),
             reloads,
             instance: Instance::now(),
             metrics: Metrics::new()?,

@@ -129,6 +129,11 @@ impl Clock {
         self.head_time
     }
 
+    /// How long an answer may wait to be read.
+    pub(crate) fn page_time(&self) -> Duration {
+        self.page_time
+    }
+
     /// Closing shall be seen as a failure by a peer that takes the close for the end of the body.
     pub(crate) fn reset_on_close(&self) {
         self.lock().reset = true;

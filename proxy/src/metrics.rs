@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) tls_failures: IntCounterVec,
     pub(crate) auth_failures: IntCounterVec,
     pub(crate) limits_reached: IntCounterVec,
+    pub(crate) malformed: IntCounter,
     pub(crate) sessions: IntGauge,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) tunnels_refused: IntCounter,
@@ -66,6 +67,11 @@ impl Metrics {
                 "limits_reached_total",
                 "What was refused since a limit was reached, by the limit.",
                 &["limit"],
+            )?,
+            malformed: make.counter(
+                "malformed_requests_total",
+                "Requests that are no HTTP/1.1 or framed against its grammar, each the last of its \
+                 connection.",
             )?,
             sessions: make.gauge("sessions", "Clients' tunnels that are registered.")?,
             sessions_ended: make.counters(

@@ -46,7 +46,7 @@ async fn promtool_accepts(file: &Path) {
 async fn prometheus_accepts_every_configuration_we_show() {
     let folder = tempfile::tempdir().unwrap();
     let mut shown = 0;
-    for page in ["README.md", "docs/scraping.md"] {
+    for page in ["README.md", "docs/scraping.md", "docs/front-proxies.md"] {
         for block in blocks(page) {
             let file = folder.path().join("prometheus.yml");
             std::fs::write(&file, configuration(&block)).unwrap();
@@ -132,6 +132,24 @@ fn our_proxy_accepts_the_access_we_show() {
 }
 
 #[test]
+fn our_proxy_accepts_the_limits_we_show() {
+    let blocks = blocks("docs/limits.md");
+    assert_eq!(blocks.len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.yml");
+    std::fs::write(&file, &blocks[0]).unwrap();
+    let flag = format!("--config.file={}", file.display());
+    let config = adit_proxy::Config::from_args([flag]).unwrap();
+    let summary = config.summary().join("\n");
+    for says in [
+        "limits: connections 20000, head_time 5s, request_head 64KiB",
+        "trusted proxies: 192.0.2.10/32, 10.20.0.0/16, fd00:20::/64, unix",
+    ] {
+        assert!(summary.contains(says), "{summary}");
+    }
+}
+
+#[test]
 fn every_flag_the_documents_name_exists() {
     let help: String = ["adit-proxy", "adit-client"]
         .map(|program| {
@@ -145,6 +163,7 @@ fn every_flag_the_documents_name_exists() {
         "docs/scraping.md",
         "docs/client.md",
         "docs/operating.md",
+        "docs/limits.md",
         "docs/authentication.md",
         "docs/web-config.md",
         "docs/migrating-from-pushprox.md",

@@ -7,7 +7,7 @@ use adit_common::shutdown::Orders;
 use adit_tests::binaries::Proxy;
 use adit_tests::metrics::Metrics;
 use adit_tests::ports;
-use adit_tests::program::Program;
+use adit_tests::room::room_for;
 use adit_tests::scraper;
 use adit_tests::target::Step;
 use adit_tests::target::Target;
@@ -29,21 +29,6 @@ const SAMPLED: Duration = Duration::from_millis(100);
 const UNEVENNESS: f64 = 3.0;
 /// What the busiest second may have of all: a herd without jitter comes in one.
 const AT_ONCE: f64 = CLIENTS as f64 / 4.0;
-
-/// Lets this process, and those it starts, have so many files open.
-async fn room_for(files: u64) {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3));
-    let soft = soft.and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX);
-    if soft < files {
-        let (id, limit) = (std::process::id(), format!("--nofile={files}:"));
-        let raised = Program::run("prlimit", &["--pid", &id.to_string(), &limit]).await;
-        assert!(raised.status.success(), "{line:?}: {}", raised.stderr);
-    }
-}
 
 /// The library as the program runs it, without its pages; each with a name of its own.
 fn clients(proxy: SocketAddr, target: SocketAddr) -> JoinSet<()> {

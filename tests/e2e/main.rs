@@ -24,6 +24,8 @@ mod exporters;
 mod requests;
 mod upstreams;
 
+mod limits;
+mod forwarded;
 mod refusals;
 mod policy;
 mod bad_requests;
@@ -43,10 +45,14 @@ mod web_config;
 
 mod client_life;
 mod identity;
+mod wss;
 mod http_proxy;
+mod client_pages;
 mod check;
+mod secrets;
 mod client_reload;
 
+mod attacks;
 mod leaks;
 mod kills;
 mod herd;

@@ -83,6 +83,48 @@ async fn https_with_a_private_ca_and_a_server_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_asks_for_a_certificate_is_shown_the_clients() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let target = Target::at(
+        vec![Ear::tls(authority.server_that_asks(&["tls.example"]))],
+        ok(metric("mutual")),
+    );
+    authority.issue("ours", &["client.example"]);
+    let foreign = stranger.issue("foreign", &["client.example"]);
+    let keys = |name: &str, more: &str| {
+        let address = target.address();
+        format!(
+            "- {{target: '{name}:1', url: 'https://{address}', \
+             tls: {{ca_file: ca.pem, server_name: tls.example{more}}}}}\n"
+        )
+    };
+    let pair = pair_with(
+        &authority,
+        &format!(
+            "targets:\n{}{}{}",
+            keys("ours", ", cert_file: ours.pem, key_file: ours-key.pem"),
+            keys("none", ""),
+            keys(
+                "foreign",
+                &format!(
+                    ", cert_file: {}, key_file: {}",
+                    foreign.certificate.display(),
+                    foreign.key.display()
+                )
+            ),
+        ),
+    )
+    .await;
+    let answer = pair.scrape("http://ours:1/metrics").await.expect(200);
+    assert_eq!(answer.text(), metric("mutual"));
+    for name in ["none", "foreign"] {
+        let answer = pair.scrape(&format!("http://{name}:1/metrics")).await;
+        answer.refusal(502, &format!("{name}:1"));
+    }
+    assert_eq!(target.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verification_is_skipped_only_when_told_and_with_a_warning() {
     let authority = Authority::new();
     let target = Target::at(

@@ -7,16 +7,19 @@
 //!   bytes it was sent.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
-//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`pushprox`] one of
+//! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`hostile`] one that lies in
+//!   frames of its own, [`pushprox`] one of
 //!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
 //! * [`fronts`] are Debian's nginx, Caddy, HAProxy and Apache, set up by our examples.
-//! * [`metrics`] is what a program says of itself, as numbers.
+//! * [`metrics`] is what a program says of itself, as numbers; [`log`] its lines, read strictly;
+//!   [`marked`] are secrets that must be found in neither.
 //! * [`soak`] is a run of hours in which everything goes wrong by chance; no test of it is among the
 //!   others.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
-//!   that measure from running beside one another; [`ports`] finds free ones.
+//!   that measure from running beside one another; [`ports`] finds free ones, [`room`] makes room for
+//!   many sockets.
 //!
 //! Everything is on the loopback, and everything a test started ends with it.
 
@@ -33,6 +36,7 @@ pub mod target;
 pub mod scraper;
 
 pub mod tunnel;
+pub mod hostile;
 pub mod pushprox;
 pub mod fake_proxy;
 pub mod scripted_proxy;
@@ -40,9 +44,12 @@ pub mod network;
 pub mod tls;
 
 pub mod metrics;
+pub mod log;
+pub mod marked;
 
 pub mod soak;
 
 pub mod wait;
 pub mod turn;
 pub mod ports;
+pub mod room;

@@ -9,7 +9,9 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::crypto::ring;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -103,6 +105,25 @@ impl Authority {
             std::fs::rename(&next, path).expect("in place");
         }
         issued
+    }
+
+    /// The same as [`Self::server`], and it serves only who has a certificate of ours.
+    ///
+    /// # Panics
+    /// When a name is none.
+    pub fn server_that_asks(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let issued = self.issue("asking", names);
+        let certificate = CertificateDer::from(issued.der);
+        let key = PrivateKeyDer::from_pem_file(&issued.key).expect("just written");
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(self.roots.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring serves the default versions")
+            .with_client_cert_verifier(verifier.build().expect("a root"))
+            .with_single_cert(vec![certificate], key);
+        Arc::new(config.expect("a pair"))
     }
 
     /// A server with a certificate for these names, which speaks HTTP/1.1.

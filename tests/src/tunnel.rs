@@ -125,7 +125,12 @@ impl FakeClient {
     /// # Panics
     /// When the proxy does not upgrade.
     pub async fn raw(proxy: SocketAddr) -> TunnelStream<TcpStream> {
-        let stream = Self::upgraded(proxy, &[]).await;
+        Self::raw_with(proxy, &[]).await
+    }
+
+    /// The same, with more fields in its upgrade.
+    pub async fn raw_with(proxy: SocketAddr, fields: &[&str]) -> TunnelStream<TcpStream> {
+        let stream = Self::upgraded(proxy, fields).await;
         Self::tunnel(stream, Ending::default()).await
     }
 

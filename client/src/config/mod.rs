@@ -26,6 +26,7 @@ use adit_common::registration::RegistrationError;
 use adit_common::secret::SecretError;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
+use adit_common::web_config::Web;
 use http::{HeaderValue, Method};
 
 pub use self::auth::Auth;
@@ -39,6 +40,8 @@ pub use self::url::{ProxyUrl, UpstreamUrl};
 pub struct Config {
     /// Where our own pages are; nothing: the loopback pair on port 9369.
     pub listen: Vec<ListenAddress>,
+    /// Who may see them, and by which TLS. It follows its file by itself.
+    pub web: Arc<Web>,
     /// A tunnel is kept to each.
     pub proxies: Vec<ProxyUrl>,
     /// What routes here besides the hosts of the targets.

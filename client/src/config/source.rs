@@ -9,6 +9,7 @@ use adit_common::name::Name;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
 use adit_common::tunnel::watchdog::Liveness;
+use adit_common::web_config::Web;
 use clap::Parser;
 
 use super::auth::{Auth, Basic, FileAuth};
@@ -24,7 +25,24 @@ impl Flags {
     /// # Errors
     /// What is missing or contradicts, with the way out.
     pub fn config(self) -> Result<Config, FlagError> {
-        read(&Arc::new(self))
+        let web = Web::open(self.web_config_file.clone()).map_err(FlagError::Web)?;
+        self.check_exposure(&web)?;
+        read(&Arc::new(self), &Arc::new(web))
+    }
+
+    /// Safe by default: what can be seen from elsewhere asks who is there.
+    fn check_exposure(&self, web: &Web) -> Result<(), FlagError> {
+        let beyond = self.web_listen_address.iter().find(|a| !a.is_loopback());
+        match beyond {
+            Some(address) if !self.allow_anonymous && !web.current().asks() => {
+                Err(meaning(format!(
+                    "--web.listen-address={address} is reachable beyond this machine and asks \
+                     nobody who they are: give --web.config.file=FILE with basic_auth_users, or \
+                     take whoever comes with --allow-anonymous"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -44,7 +62,7 @@ impl Config {
 }
 
 /// It blocks.
-fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
+fn read(flags: &Arc<Flags>, web: &Arc<Web>) -> Result<Config, FlagError> {
     let (file, directory) = match &flags.config_file {
         Some(path) => (
             config_file::read::<File>(path)?,
@@ -70,6 +88,7 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         .map_err(|error| meaning(error.to_string()))?;
     Ok(Config {
         listen: flags.web_listen_address.clone(),
+        web: Arc::clone(web),
         proxies: flags.proxies(file.proxies)?,
         names,
         targets,
@@ -80,16 +99,16 @@ fn read(flags: &Arc<Flags>) -> Result<Config, FlagError> {
         http_proxy: flags.http_proxy(file.http_proxy, directory)?,
         liveness,
         shutdown_grace: flags.shutdown_grace,
-        source: source(flags),
+        source: source(flags, web),
     })
 }
 
 /// What reads it once more.
-fn source(flags: &Arc<Flags>) -> Source {
+fn source(flags: &Arc<Flags>, web: &Arc<Web>) -> Source {
     let has_file = flags.config_file.is_some();
-    let flags = Arc::clone(flags);
+    let (flags, web) = (Arc::clone(flags), Arc::clone(web));
     Source::new(has_file, move || {
-        read(&flags).map_err(|error| error.to_string())
+        read(&flags, &web).map_err(|error| error.to_string())
     })
 }
 

@@ -9,13 +9,13 @@ use adit_common::tunnel::stream::TunnelStream;
 use adit_common::tunnel::traffic::Traffic;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::route::Hop;
 use super::through::through;
 use super::upgrade::{By, Unopened, upgrade};
+use super::wire::Wire;
 use crate::Client;
 use crate::config::ProxyUrl;
 use crate::identity::Identity;
@@ -28,10 +28,6 @@ pub(super) struct Opened {
     pub(super) stream: TunnelStream<TokioIo<Upgraded>>,
     pub(super) ending: Ending,
 }
-
-/// Bytes, whoever carries them.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 
 /// Dials, shakes hands, upgrades as `identity`. Dropping the future closes everything.
 pub(super) async fn open(

@@ -4,12 +4,16 @@
 //! 2. [`keeper`] is the life of one: wait, dial, serve, and again; while a proxy goes away, the next
 //!    tunnel is dialled before the last one is closed. Never more than two at once.
 //! 3. [`dial`] opens a connection, straight or [`through`] the HTTP proxy that [`route`] finds on the
-//!    way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it.
+//!    way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it. Both
+//!    are one request by a connection of its own ([`asking`]) over any [`wire`].
 //! 4. [`tunnel`] runs a session in it, for as long as both ends want.
 //!
 //! What stands in the way of a tunnel is remembered by [`trouble`], for whoever asks.
 
 mod keeper;
+
+mod wire;
+mod asking;
 
 mod route;
 mod through;

@@ -5,82 +5,40 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::asking::ask;
 use super::upgrade::{AGENT, By, Unopened};
+use super::wire::Wire;
 use crate::config::HttpProxyUrl;
 
-/// Most of an answer's head. hyper wants 8 KiB at least.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// Asks the HTTP proxy at the other end of `stream` for a connection to `destination`, by
-/// `deadline`. Its errors name the HTTP proxy. Dropping the future drops `stream`.
-pub(super) async fn through<S>(
+/// Asks the HTTP proxy at the other end of `wire` for a connection to `destination`, by `deadline`.
+/// Its errors name the HTTP proxy. Dropping the future drops `wire`.
+pub(super) async fn through(
     http_proxy: &HttpProxyUrl,
     authorization: Option<HeaderValue>,
     destination: &str,
-    stream: S,
+    wire: Box<dyn Wire>,
     deadline: Instant,
-) -> Result<TokioIo<Upgraded>, Unopened>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) -> Result<TokioIo<Upgraded>, Unopened> {
     let by = By::HttpProxy(http_proxy.to_string());
-    let connecting = connect(&by, authorization, destination, stream);
+    let failed = |why: String| Unopened::Failed(format!("{by} {why}"));
+    let shown = authorization.is_some();
+    let request = request(destination, authorization)
+        .map_err(|error| failed(format!("CONNECT {destination}: {error}")))?;
+    let connecting = ask(wire, request, async |mut answer| match answer.status() {
+        status if status.is_success() => Ok(Ok(hyper::upgrade::on(&mut answer).await?)),
+        status => Ok(Err(status)),
+    });
     match timeout_at(deadline, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => Err(Unopened::Failed(format!(
-            "{by} no answer to CONNECT {destination} in time"
+        Ok(Ok(Ok(upgraded))) => Ok(TokioIo::new(upgraded)),
+        Ok(Ok(Err(status))) => Err(refusal(&by, status, shown)),
+        Ok(Err(why)) => Err(failed(why)),
+        Err(_) => Err(failed(format!(
+            "no answer to CONNECT {destination} in time"
         ))),
-    }
-}
-
-async fn connect<S>(
-    by: &By,
-    authorization: Option<HeaderValue>,
-    destination: &str,
-    stream: S,
-) -> Result<TokioIo<Upgraded>, Unopened>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let failed = |error: hyper::Error| Unopened::Failed(format!("{by} {}", in_words(&error)));
-    let asked_who = authorization.is_some();
-    let (mut sender, connection) = http1::Builder::new()
-        .title_case_headers(true)
-        .max_buf_size(MAX_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
-    let request = request(destination, authorization).map_err(|error| {
-        Unopened::Failed(format!("{destination} is nothing to CONNECT to: {error}"))
-    })?;
-    let asking = async move {
-        let mut answer = sender.send_request(request).await?;
-        let status = answer.status();
-        match status.is_success() {
-            true => Ok(Ok(hyper::upgrade::on(&mut answer).await?)),
-            false => Ok(Err(status)),
-        }
-    };
-    let connection = connection.with_upgrades();
-    tokio::pin!(asking, connection);
-    let answer: hyper::Result<Result<Upgraded, StatusCode>> = tokio::select! {
-        biased;
-        answer = &mut asking => answer,
-        // It has handed itself over, or closed behind its answer.
-        result = &mut connection => match result {
-            Ok(()) => asking.await,
-            Err(error) => Err(error),
-        },
-    };
-    match answer.map_err(failed)? {
-        Ok(upgraded) => Ok(TokioIo::new(upgraded)),
-        Err(status) => Err(refusal(by, status, asked_who)),
     }
 }
 
@@ -116,19 +74,6 @@ fn refusal(by: &By, status: StatusCode, shown: bool) -> Unopened {
     }
 }
 
-fn in_words(error: &hyper::Error) -> String {
-    if error.is_parse() {
-        return format!("what answered is no HTTP proxy ({error})");
-    }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return "it closed the connection without an answer".to_owned();
-    }
-    match std::error::Error::source(error) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -150,7 +95,7 @@ mod tests {
         let url = "http://squid:3128".parse().unwrap();
         let authorization = authorization.map(HeaderValue::from_static);
         let deadline = Instant::now() + Duration::from_secs(20);
-        let asking = through(&url, authorization, DESTINATION, near, deadline);
+        let asking = through(&url, authorization, DESTINATION, Box::new(near), deadline);
         let answering = async {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -190,6 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_goes_wrong_names_the_http_proxy_and_ends_by_the_deadline() {
+        use super::super::asking::MAX_HEAD;
         let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
         let basic = Some("Basic dTpw");
         for (authorization, answer, closes, says) in [
@@ -220,14 +166,19 @@ mod tests {
             ),
             (None, "", true, "closed the connection"),
             (None, "HTTP/1.1 200 Conn", true, "closed the connection"),
-            (None, "SSH-2.0-OpenSSH_9.2\r\n", false, "no HTTP proxy"),
+            (
+                None,
+                "SSH-2.0-OpenSSH_9.2\r\n",
+                false,
+                "does not speak HTTP/1",
+            ),
             (
                 None,
                 "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{16}",
                 false,
-                "no HTTP proxy",
+                "does not speak HTTP/1",
             ),
-            (None, &*long, false, "no HTTP proxy"),
+            (None, &*long, false, "does not speak HTTP/1"),
             (
                 None,
                 "",

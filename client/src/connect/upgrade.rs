@@ -15,14 +15,13 @@ use http::header::{
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::dial::Wire;
+use super::asking;
+use super::wire::Wire;
 use crate::config::ProxyUrl;
 use crate::identity::Identity;
 
@@ -82,6 +81,13 @@ impl Unopened {
         Self::Failed(error.to_string())
     }
 
+    fn map_reason(mut self, map: impl FnOnce(&str) -> String) -> Self {
+        let (Self::Denied { reason, .. } | Self::Busy { reason, .. } | Self::Failed(reason)) =
+            &mut self;
+        *reason = map(reason);
+        self
+    }
+
     /// A word for metrics.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
@@ -104,7 +110,9 @@ pub(crate) async fn upgrade(
     let mut request = upgrade_request(instance, proxy, &key);
     identity.show(request.headers_mut());
     let asked = timeout_at(deadline, ask(request, key, wire)).await;
-    asked.unwrap_or_else(|_| Err(Unopened::failed("no answer to the upgrade in time")))
+    let opened =
+        asked.unwrap_or_else(|_| Err(Unopened::failed("no answer to the upgrade in time")));
+    opened.map_err(|why| why.map_reason(|reason| identity.masked(reason)))
 }
 
 /// By hyper and not by tungstenite's own handshake: the proxy speaks first, and what it sent right
@@ -114,33 +122,16 @@ async fn ask(
     key: String,
     wire: Box<dyn Wire>,
 ) -> Result<Upgraded, Unopened> {
-    let (mut sender, connection) = http1::Builder::new()
-        .title_case_headers(true)
-        .handshake(TokioIo::new(wire))
-        .await
-        .map_err(Unopened::failed)?;
-    let asking = async move {
-        let response = sender.send_request(request).await;
-        let mut response = response.map_err(Unopened::failed)?;
+    let asked = asking::ask(wire, request, async |mut response| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refusal(response).await);
+            return Ok(Err(refusal(response).await));
         }
-        check_upgrade(response.headers(), &key)?;
-        hyper::upgrade::on(&mut response)
-            .await
-            .map_err(Unopened::failed)
-    };
-    let connection = connection.with_upgrades();
-    tokio::pin!(asking, connection);
-    tokio::select! {
-        biased;
-        answer = &mut asking => answer,
-        result = &mut connection => match result {
-            // The connection has handed itself over, or closed after its answer.
-            Ok(()) => asking.await,
-            Err(error) => Err(Unopened::failed(error)),
-        },
-    }
+        match check_upgrade(response.headers(), &key) {
+            Ok(()) => Ok(Ok(hyper::upgrade::on(&mut response).await?)),
+            Err(wrong) => Ok(Err(wrong)),
+        }
+    });
+    asked.await.unwrap_or_else(|why| Err(Unopened::Failed(why)))
 }
 
 fn upgrade_request(instance: &Instance, proxy: &ProxyUrl, key: &str) -> Request<Empty<Bytes>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adit_common::deadline::Deadline;
 use adit_common::fault::{Fault, Report};
 use adit_common::headers::strip_hop_by_hop;
+use adit_common::net::tls::certificate_refusal;
 use adit_common::target::{Scheme, Target};
 use adit_common::tunnel::coalesce::Coalesced;
 use adit_common::tunnel::settings::MAX_RESPONSE_HEAD;
@@ -182,6 +183,8 @@ fn failed(target: &Target, error: &hyper::Error) -> Report {
             Fault::Malformed,
             format!("{target} does not answer in HTTP: {error}"),
         )
+    } else if let Some(reason) = certificate_refusal(error) {
+        Report::new(Fault::Certificate, format!("{target}: {reason}"))
     } else {
         let words = format!("{target} closed the connection before it answered");
         Report::new(Fault::BrokeOff, words)

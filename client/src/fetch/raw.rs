@@ -37,9 +37,7 @@ pub(super) async fn connect(
     let upstream = client.settings().offer.admit(&target, Asked::Connect)?;
     // Of the dial alone: what is carried then has no end that we could know.
     let deadline = super::capped(deadline, &upstream);
-    let waiting = &client.metrics.scrapes_waiting;
-    let taking = upstream.connect_turn(&target, deadline.instant(), waiting);
-    let turn = taking.await?;
+    let turn = upstream.connect_turn(&target)?;
     client.metrics.upstream_dials.inc();
     let socket = upstream.dial(&target, deadline.instant()).await?;
     let upgrade = hyper::upgrade::on(&mut request);

@@ -109,28 +109,19 @@ impl Offer {
     /// # Errors
     /// [`Fault::NotOffered`], naming the target and what of it.
     pub(crate) fn admit(&self, target: &Target, asked: Asked<'_>) -> Result<Upstream, Report> {
-        let default = Rules::default();
-        let (upstream, rules) = match (self.targets.get(target), &self.any_port) {
-            (Some(offered), _) => (offered.upstream.clone(), &offered.rules),
-            (None, Some(any)) if any.names.contains(&target.name) => {
-                (any.upstream(target), &default)
-            }
-            _ => {
-                let words = format!("{target} is not offered by this client");
-                return Err(Report::new(Fault::NotOffered, words));
-            }
-        };
-        let allowed = match asked {
-            Asked::Request(method, path) => rules.request(method, path),
-            Asked::Connect => rules.connect().map_err(str::to_owned),
-        };
-        match allowed {
-            Ok(()) => Ok(upstream),
-            Err(what) => {
-                let words = format!("{target}: {what}");
-                Err(Report::new(Fault::NotOffered, words))
-            }
+        if let Some(named) = self.targets.get(target) {
+            check(target, asked, &named.rules)?;
+            return Ok(named.upstream.clone());
         }
+        if let Some(any) = &self.any_port
+            && any.names.contains(&target.name)
+        {
+            // First of all: what is refused leaves nothing behind.
+            check(target, asked, &Rules::default())?;
+            return Ok(any.upstream(target));
+        }
+        let words = format!("{target} is not offered by this client");
+        Err(Report::new(Fault::NotOffered, words))
     }
 
     /// In force now instead of `before`: goes on with what is known of its ports, and withdraws all
@@ -210,6 +201,14 @@ impl AnyPort {
     fn lock(&self) -> MutexGuard<'_, HashMap<Target, Upstream>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check(target: &Target, asked: Asked<'_>, rules: &Rules) -> Result<(), Report> {
+    let allowed = match asked {
+        Asked::Request(method, path) => rules.request(method, path),
+        Asked::Connect => rules.connect().map_err(str::to_owned),
+    };
+    allowed.map_err(|what| Report::new(Fault::NotOffered, format!("{target}: {what}")))
 }
 
 fn tls(target: &TargetConfig, system: &Tls) -> Result<Tls, SettingsError> {

@@ -173,6 +173,10 @@ fn what_is_asked_is_offered_or_named_in_the_refusal() {
     let asked = |asked| any.admit(&"pi:7".parse().unwrap(), asked);
     assert!(asked(Asked::Connect).is_ok());
     assert!(asked(Asked::Request(&put, "/")).is_err());
+    let refused = any.admit(&"pi:8".parse().unwrap(), Asked::Request(&put, "/"));
+    assert!(refused.is_err());
+    let known = any.any_port.as_ref().unwrap().lock().len();
+    assert_eq!(known, 1, "what is refused leaves nothing behind");
 }
 
 #[test]

@@ -162,14 +162,9 @@ impl Upstream {
         turn.map_err(|why| refused(target, "scrapes", &why))
     }
 
-    /// A turn for a CONNECT.
-    pub(crate) async fn connect_turn(
-        &self,
-        target: &Target,
-        deadline: Instant,
-        waiting: &IntGauge,
-    ) -> Result<Turn, Report> {
-        let turn = self.connects.take(deadline, waiting).await;
+    /// A turn for a CONNECT, which nobody waits for.
+    pub(crate) fn connect_turn(&self, target: &Target) -> Result<Turn, Report> {
+        let turn = self.connects.try_take();
         turn.map_err(|why| refused(target, "CONNECTs", &why))
     }
 

@@ -71,23 +71,36 @@ impl Turns {
         self.limit
     }
 
+    /// A turn at once.
+    pub(super) fn try_take(&self) -> Result<Turn, NoTurn> {
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        let count = match self.limit {
+            Limit::AtOnce(count) => count,
+            Limit::Serial => 1,
+        };
+        permit.map(Turn::of).map_err(|_| NoTurn::Taken(count))
+    }
+
     /// A turn, at once or, at a serial target, by `deadline`; first come, first served. `waiting`
     /// is one more meanwhile. Dropping the future leaves the queue.
     pub(super) async fn take(&self, deadline: Instant, waiting: &IntGauge) -> Result<Turn, NoTurn> {
-        let free = || Arc::clone(&self.free);
-        let permit = match (free().try_acquire_owned(), self.limit) {
-            (Ok(permit), _) => permit,
-            (Err(_), Limit::AtOnce(count)) => return Err(NoTurn::Taken(count)),
-            (Err(_), Limit::Serial) => {
-                let _queued = Queued::behind(self, waiting)?;
-                let turn = timeout_at(deadline, free().acquire_owned()).await;
-                // It is never closed.
-                turn.ok().and_then(Result::ok).ok_or(NoTurn::TooLate)?
-            }
-        };
-        Ok(Turn {
+        let now = self.try_take();
+        if now.is_ok() || self.limit != Limit::Serial {
+            return now;
+        }
+        let _queued = Queued::behind(self, waiting)?;
+        let turn = timeout_at(deadline, Arc::clone(&self.free).acquire_owned()).await;
+        // It is never closed.
+        let turn = turn.ok().and_then(Result::ok);
+        turn.map(Turn::of).ok_or(NoTurn::TooLate)
+    }
+}
+
+impl Turn {
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self {
             _permit: Arc::new(permit),
-        })
+        }
     }
 }
 

@@ -39,3 +39,5 @@ pub const PATH: &str = "/tunnel";
 mod rows;
 #[cfg(test)]
 mod stream_tests;
+#[cfg(test)]
+mod message_tests;

@@ -105,10 +105,17 @@ fn certificate_reason(error: &CertificateError) -> String {
         E::BadEncoding => "damaged".to_owned(),
         E::BadSignature => "shown by somebody who has not its key".to_owned(),
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "not made for clients".to_owned(),
+        error if is_version1(error) => "is of X.509 version 1, expected 3".to_owned(),
         // Ours: the names, which are not allowed.
         E::Other(other) => format!("refused: {}", other.0),
         error => format!("refused: {error}"),
     }
+}
+
+/// Whether webpki refused a certificate for having no extensions: what `openssl x509 -req` makes
+/// unless told otherwise. The error is not ours to name.
+pub(super) fn is_version1(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion"))
 }
 
 fn alert_reason(alert: AlertDescription) -> Handshake {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client_certificates::{Asking, ClientAuth};
-use super::handshake::{Accepted, Handshake, shake};
+use super::handshake::{Accepted, Handshake, is_version1, shake};
 use super::sources::Sources;
 use super::written::Tls;
 use crate::net::tls::pem_reason;
@@ -261,6 +261,10 @@ fn provider(tls: &Tls) -> Result<CryptoProvider, String> {
 fn pair_reason(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => "key_file: this key is not the one of cert_file",
+        rustls::Error::InvalidCertificate(error) if is_version1(error) => {
+            "cert_file: a certificate of X.509 version 1, expected 3 (`openssl x509 -req` makes it \
+             with -extfile, `openssl req -x509` always)"
+        }
         rustls::Error::InvalidCertificate(_) => "cert_file: this certificate cannot be read",
         _ => "key_file: expected a key of RSA (2048 bits and more), P-256, P-384 or Ed25519",
     }

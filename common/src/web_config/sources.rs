@@ -41,8 +41,8 @@ impl Stamp {
         std::fs::metadata(path).ok().map(|meta| Self::of(&meta))
     }
 
-    /// The kernel's ticks are some milliseconds: what was written just now may be written again
-    /// and bear the same time.
+    /// Before Linux 6.13 a file's time is that of the last tick, some milliseconds ago: what was
+    /// written just now may be written again and bear the same.
     fn may_hide_a_change(&self) -> bool {
         let age = self.modified.and_then(|at| at.elapsed().ok());
         age.is_none_or(|age| age < Duration::from_secs(2))

@@ -61,7 +61,9 @@ pub(crate) enum Denied {
     #[error("too many passwords wait to be checked, try again later")]
     Busy,
     /// As many sessions of these credentials are there as may be.
-    #[error("{0} sessions of these credentials are there, which is the most")]
+    #[error(
+        "{0} sessions of these credentials are there, which is the most (sessions_per_credential, or the entry's own)"
+    )]
     Sessions(usize),
 }
 

@@ -6,8 +6,9 @@
 //! * [`session`] sends it as a stream of the tunnel.
 //! * [`poll`] hands it to the request that waits at `/poll`, and waits for the client's push, which
 //!   [`pushes`] knows by its id.
-//! * [`body`] is what both return.
+//! * [`sending`] is a request's body on its way, [`body`] what both return.
 
+mod sending;
 mod body;
 
 mod session;
@@ -22,17 +23,17 @@ use adit_common::tunnel::coalesce::Coalesced;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::body::{Break, CarrierBody, PushedBody};
 pub(crate) use self::poll::{Handed, Poll, Poller, Writer};
 pub(crate) use self::pushes::{Expected, Pushes};
+pub(crate) use self::sending::{Sending, Spoilt};
 pub(crate) use self::session::Session;
 
 /// The body of a request to a client: what is at hand, most often nothing, or what the scraper is
 /// still sending.
-pub(crate) type RequestBody = Either<Full<Bytes>, Coalesced<Incoming>>;
+pub(crate) type RequestBody = Either<Full<Bytes>, Coalesced<Sending>>;
 
 /// Who carries a scrape.
 #[derive(Debug, Clone)]

@@ -286,6 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_have_every_limit_with_its_default() {
+        let page = include_str!("../../../docs/limits.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows: Vec<(&str, &str)> = rows
+            .filter_map(|row| row.split_once("` | "))
+            .filter_map(|(key, rest)| Some((key, rest.split(" | ").next()?)))
+            .filter(|(key, _)| Limits::KEYS.contains(key))
+            .collect();
+        let keys: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, Limits::KEYS);
+        let written: String = rows
+            .iter()
+            .map(|(key, default)| format!("{key}: {default}\n"))
+            .collect();
+        assert_eq!(read(&written).unwrap(), Limits::default());
+    }
+
+    #[test]
     fn a_wrong_limit_names_its_key_and_what_would_be_right() {
         for (text, says) in [
             (

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use adit_common::tunnel;
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -29,8 +29,9 @@ pub(super) async fn dispatch(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
     let web = proxy.auth.web().current();
-    let answer = if let Err(reason) = check_host(&request) {
-        scrape::bad_request(reason).map(AnswerBody::from)
+    let checked = check_host(&request).and_then(|()| check_coding(request.headers()));
+    let answer = if let Err(reason) = checked {
+        malformed(&proxy, reason)
     } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
         too_many(&proxy)
     } else {
@@ -137,6 +138,26 @@ fn check_host(request: &Request<Incoming>) -> Result<(), &'static str> {
     }
 }
 
+/// No transfer coding but chunked, once: hyper takes off the last of several, and whoever is behind us
+/// would take what is left for the body itself (RFC 9112 §6.1).
+fn check_coding(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("the request has a Transfer-Encoding other than chunked"),
+    }
+}
+
+/// Who frames a request against the grammar may mean more than one by it: the connection ends here.
+fn malformed(proxy: &Proxy, reason: &str) -> Response<AnswerBody> {
+    proxy.metrics.malformed.inc();
+    let mut answer = scrape::bad_request(reason).map(AnswerBody::from);
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    answer
+}
+
 /// The path below the prefix, with its slash; `None` outside.
 fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
@@ -183,5 +204,28 @@ mod tests {
         assert_eq!(below("/adit", "/aditmetrics"), None);
         assert_eq!(below("/adit", "/metrics"), None);
         assert_eq!(below("", "*"), None);
+    }
+
+    #[test]
+    fn one_transfer_coding_is_understood() {
+        let check = |codings: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            check_coding(&headers).is_ok()
+        };
+        assert!(check(&[]) && check(&["chunked"]) && check(&["Chunked"]));
+        for codings in [
+            &["gzip, chunked"][..],
+            &["identity, chunked"],
+            &["chunked, chunked"],
+            &["identity", "chunked"],
+            &["chunked", "chunked"],
+            &["xchunked"],
+            &[""],
+        ] {
+            assert!(!check(codings), "{codings:?}");
+        }
     }
 }

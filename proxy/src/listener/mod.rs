@@ -8,7 +8,8 @@
 //! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take;
 //!    [`last_words`] is what it tells whoever does not get as far as a request.
 //! 4. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
-//!    holds it against the roles of the address; [`misdirected`] only looks like the latter. [`answer`] is what comes back, of one type.
+//!    holds it against the roles of the address; what is [`misdirected`] only looks like the latter.
+//!    [`answer`] is what comes back, of one type.
 
 mod arrival;
 mod forwarded;
@@ -148,34 +149,22 @@ async fn connection(
     (socket, peer): (Socket, Peer),
     place: Place,
 ) {
-    let limits = &proxy.limits;
-    let arriving = arrive(
-        &proxy,
-        &crowd,
-        socket,
-        peer,
-        Instant::now() + limits.head_time,
-    );
-    let Some(Arrived {
+    let until = Instant::now() + proxy.limits.head_time;
+    let Some(arrived) = arrive(&proxy, &crowd, socket, peer, until).await else {
+        return;
+    };
+    let Arrived {
         socket,
         peer,
         entry,
-    }) = arriving.await
-    else {
-        return;
-    };
+    } = arrived;
     let Some((socket, names)) = secure(&proxy, socket, peer).await else {
         return;
     };
-    let clock = Clock::start(limits);
+    let clock = Clock::start(&proxy.limits);
+    let request_head = proxy.limits.request_head;
     let places = (place, Arc::clone(&entry));
-    let io = Patient::new(
-        socket,
-        clock.clone(),
-        limits.request_head,
-        &proxy.metrics,
-        places,
-    );
+    let io = Patient::new(socket, clock.clone(), request_head, &proxy.metrics, places);
     let visitor = Visitor::new(peer, names);
     let service = service_fn(|request: Request<Incoming>| {
         let (proxy, clock) = (Arc::clone(&proxy), clock.clone());
@@ -188,7 +177,7 @@ async fn connection(
         .timer(TokioTimer::new())
         // hyper's own counts idle time between requests too; ours tells the two apart.
         .header_read_timeout(None)
-        .max_header_size(limits.request_head)
+        .max_header_size(request_head)
         .max_buf_size(MAX_REQUEST_HEAD * 2)
         .auto_date_header(false)
         .title_case_headers(true)
@@ -213,11 +202,18 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        if error.is_parse_too_large() {
-            proxy.metrics.limit("request_head");
-        }
-        tracing::debug!(peer = %peer, err = %cause(&error), "connection ended");
+        broken(&proxy, peer, &error);
     }
+}
+
+/// hyper has ended it, and answered by itself where the request was at fault.
+fn broken(proxy: &Proxy, peer: Peer, error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        proxy.metrics.limit("request_head");
+    } else if error.is_parse() {
+        proxy.metrics.malformed.inc();
+    }
+    tracing::debug!(%peer, err = %cause(error), "connection ended");
 }
 
 /// Shakes hands where the web configuration says so.

@@ -65,7 +65,11 @@ pub(crate) async fn poll(
             tracing::info!(%peer, reason = %why, "poll refused");
             return text(StatusCode::BAD_REQUEST, &why);
         }
-        Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the name did not come in time"),
+        Err(_) => {
+            proxy.metrics.limit("head_time");
+            let words = "the name did not come in time (head_time)";
+            return text(StatusCode::REQUEST_TIMEOUT, words);
+        }
     };
     if let Err(denied) = grant.may_take(std::slice::from_ref(&polled.name)) {
         proxy.auth.note_denied(&visitor, &denied);

@@ -66,7 +66,9 @@ pub(crate) async fn push(
         }
         Err(_) => {
             count("malformed");
-            return reply(StatusCode::REQUEST_TIMEOUT, "its head did not come in time");
+            proxy.metrics.limit("head_time");
+            let words = "its head did not come in time (head_time)";
+            return reply(StatusCode::REQUEST_TIMEOUT, words);
         }
     };
     let Some(mut expected) = expected(&proxy, &grant, head.id) else {

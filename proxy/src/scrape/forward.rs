@@ -18,7 +18,7 @@ use super::request::{Form, Scrape, Spare};
 use super::route::route;
 use crate::Proxy;
 use crate::auth::Caller;
-use crate::carrier::{CarrierBody, RequestBody, SendError};
+use crate::carrier::{CarrierBody, RequestBody, SendError, Spoilt};
 use crate::clock::Clock;
 
 /// Answers a scrape, whatever becomes of it. Dropped when the scraper leaves: then the stream is
@@ -88,6 +88,7 @@ async fn forward(
         proxy,
         target: &scrape.target,
         deadline: scrape.deadline,
+        spoilt: &scrape.spoilt,
         spare: &spare,
     };
     let mut request = scrape.request;
@@ -108,6 +109,7 @@ struct Attempt<'a> {
     proxy: &'a Arc<Proxy>,
     target: &'a Target,
     deadline: Deadline,
+    spoilt: &'a Spoilt,
     spare: &'a Option<Spare>,
 }
 
@@ -161,6 +163,10 @@ impl Attempt<'_> {
     }
 
     fn failed(&self, error: SendError) -> Refusal {
+        if self.spoilt.is_so() {
+            let words = "the request's body is malformed or not whole";
+            return Refusal::BadRequest(words.to_owned());
+        }
         failed(self.target, error)
     }
 }

@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 
 use super::reply::Refusal;
-use crate::carrier::RequestBody;
+use crate::carrier::{RequestBody, Sending, Spoilt};
 use crate::config::Config;
 
 /// Where path-style scrapes are, below the route prefix.
@@ -48,6 +48,8 @@ pub(crate) struct Scrape {
     pub(crate) deadline: Deadline,
     /// How the scraper speaks: before HTTP/1.1 a body's end can be the connection's.
     pub(crate) version: Version,
+    /// Whether the scraper's own body is what broke.
+    pub(crate) spoilt: Spoilt,
     /// Method, absolute URI and the fields that pass.
     pub(crate) request: Request<RequestBody>,
 }
@@ -203,19 +205,21 @@ fn scrape(request: Request<Incoming>, uri: Uri, target: Target, rules: &TimeoutR
     let version = std::mem::replace(&mut head.version, Version::HTTP_2);
     // What an upgrade of this connection would need stays on this side.
     head.extensions = http::Extensions::new();
+    let spoilt = Spoilt::default();
     Scrape {
         target,
         deadline: Deadline::after(timeout),
         version,
-        request: Request::from_parts(head, request_body(body)),
+        request: Request::from_parts(head, request_body(body, spoilt.clone())),
+        spoilt,
     }
 }
 
-fn request_body(body: Incoming) -> RequestBody {
+fn request_body(body: Incoming, spoilt: Spoilt) -> RequestBody {
     if body.is_end_stream() {
         Either::Left(Full::default())
     } else {
-        Either::Right(Coalesced::new(body))
+        Either::Right(Coalesced::new(Sending::new(body, spoilt)))
     }
 }
 

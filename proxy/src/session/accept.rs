@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::life::{self, Admitted};
 use crate::Proxy;
-use crate::auth::{Visitor, Way};
+use crate::auth::{Denied, Visitor, Way};
 use crate::clock::Clock;
 
 /// Answers a request for a tunnel; with a 101 the session lives in a task of its own.
@@ -40,6 +40,9 @@ pub(crate) async fn accept(
         Ok(placed) => placed,
         Err(denied) => {
             proxy.metrics.tunnels_refused.inc();
+            if let Denied::Sessions(_) = denied {
+                proxy.metrics.limit("sessions_per_credential");
+            }
             return denied.answer(Way::Origin);
         }
     };

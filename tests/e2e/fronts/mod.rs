@@ -35,6 +35,26 @@ macro_rules! behind_each_front {
 }
 use behind_each_front;
 
+/// And for those that pass bytes.
+macro_rules! behind_each_front_of_bytes {
+    ($($test:ident),* $(,)?) => {$(
+        mod bytes {
+            use adit_tests::fronts::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn nginx() {
+                super::$test(Kind::NginxStream).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn haproxy() {
+                super::$test(Kind::HaproxyTcp).await;
+            }
+        }
+    )*};
+}
+use behind_each_front_of_bytes;
+
 mod site;
 
 mod path_style;

@@ -1,10 +1,14 @@
 //! Scrapes at a path of ours, which every front passes.
 
+use std::io::Read as _;
+
 use adit_tests::fronts::{CLIENT, Kind, SCRAPER};
 use adit_tests::pair::Client;
 use adit_tests::prometheus::Prometheus;
-use adit_tests::target::answers::{chunk, halves, head_of_chunks, metric, ok, series};
+use adit_tests::scraper::Answer;
+use adit_tests::target::answers::{chunk, gzip, halves, head_of_chunks, metric, ok, series};
 use adit_tests::target::{Ear, Request, Step, Target};
+use flate2::read::GzDecoder;
 
 use super::site::Site;
 
@@ -29,7 +33,7 @@ async fn paths_and_queries_pass_byte_for_byte(kind: Kind) {
         "/a;b=c,d@e:f!$&'()*+~._-",
     ] {
         let scrape = format!("/scrape/http/pi:9100{path}");
-        let answer = site.front.get(&scrape, &[]).await.expect(200);
+        let answer = site.front.get(&scrape).await.expect(200);
         assert_eq!(answer.text(), metric("m"), "{path}");
         let requests = target.requests();
         let request = requests.last().unwrap();
@@ -44,21 +48,43 @@ async fn a_body_that_is_cut_stays_cut(kind: Kind) {
     let part = series("half", 200);
     let [(_, length), _, _] = halves(&part);
     let chunks = head_of_chunks() + &chunk(&part);
+    let mut zipped = gzip(&part);
+    zipped.truncate(zipped.len() / 2);
+    let head = head_of_chunks().replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n");
+    let zipped = [
+        format!("{head}{:x}\r\n", zipped.len()).as_bytes(),
+        &zipped,
+        b"\r\n",
+    ]
+    .concat();
     let target = Target::start(move |request: &Request| match request.path() {
         "/length" => vec![Step::send(length.clone())],
-        _ => vec![Step::send(chunks.clone())],
+        "/chunks" => vec![Step::send(chunks.clone())],
+        _ => vec![Step::send(zipped.clone())],
     });
     let site = Site::start(kind).await;
     let offer = format!("--target=pi:9100=http://{}", target.address());
     let _client = site.client(&[&offer]).await;
-    for path in ["/length", "/chunks"] {
+    let get = async |path: &str| {
         let scrape = format!("/scrape/http/pi:9100{path}");
-        let answer = site.front.get(&scrape, &[]).await;
+        site.front.get(&scrape).await
+    };
+    let told = |answer: &Answer| {
         // Either some of it was on its way already, or all of it was still ours to take back.
-        assert!(
-            answer.is_cut() || answer.head.status == 502,
-            "{path}: {answer:?}"
-        );
+        answer.is_cut() || answer.head.status == 502
+    };
+    for path in ["/length", "/chunks", "/gzip"] {
+        let answer = get(path).await;
+        // Caddy before 2.8 makes a clean end of chunks that broke off (caddyserver/caddy#5952). What
+        // is compressed tells it from inside, and Prometheus asks for that.
+        match (kind, path) {
+            (Kind::Caddy, "/chunks") => {}
+            (Kind::Caddy, "/gzip") if !told(&answer) => {
+                let read = GzDecoder::new(&*answer.body).read_to_end(&mut Vec::new());
+                assert!(read.is_err(), "{answer:?}");
+            }
+            _ => assert!(told(&answer), "{path}: {answer:?}"),
+        }
     }
 }
 

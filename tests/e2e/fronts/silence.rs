@@ -14,6 +14,7 @@ use super::site::Site;
 const IDLE: Duration = Duration::from_secs(5);
 
 super::behind_each_front!(a_silent_tunnel_outlives_the_fronts_idle_timeout);
+super::behind_each_front_of_bytes!(a_silent_tunnel_outlives_the_fronts_idle_timeout);
 
 async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     let target = Target::start(ok(metric("m")));
@@ -21,7 +22,7 @@ async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     let offer = format!("--target=pi:9100=http://{}", target.address());
     let awake = site.client(&["--tunnel.ping-interval=2s", &offer]).await;
     // It pings too seldom: without it nobody would know that there is a timeout.
-    let asleep = site.client(&["--name=asleep"]).await;
+    let asleep = site.client(&["--target=asleep:1"]).await;
     match kind {
         // It has none for tunnels.
         Kind::Caddy => tokio::time::sleep(2 * IDLE + Duration::from_secs(1)).await,
@@ -41,5 +42,5 @@ async fn a_silent_tunnel_outlives_the_fronts_idle_timeout(kind: Kind) {
     assert_eq!(metrics.sum("adit_client_tunnels_ended_total"), 0.0);
     assert_eq!(metrics.sum("adit_client_sessions"), 1.0);
     let path = "/scrape/http/pi:9100/metrics";
-    site.front.get(path, &[]).await.expect(200);
+    site.front.get(path).await.expect(200);
 }

@@ -196,6 +196,21 @@ fn files() -> Vec<(String, Takes)> {
     ]
 }
 
+/// Who takes this file, and what we say if we do not.
+async fn taken(file: &Path) -> (Takes, String) {
+    let (ours, says) = match WebConfig::read(file) {
+        Ok(_) => (true, String::new()),
+        Err(error) => (false, error.to_string()),
+    };
+    let takes = match (theirs(file).await, ours) {
+        (true, true) => Takes::Both,
+        (false, false) => Takes::Neither,
+        (true, false) => Takes::Theirs,
+        (false, true) => Takes::Ours,
+    };
+    (takes, says)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_good_or_bad_for_exporter_toolkit_and_for_us() {
     let folder = Folder::new();
@@ -203,24 +218,72 @@ async fn a_file_is_good_or_bad_for_exporter_toolkit_and_for_us() {
     let files = files();
     for (text, takes) in &files {
         let file = folder.write("web.yml", text);
-        let ours = match WebConfig::read(&file) {
-            Ok(_) => true,
-            Err(error) => {
-                let error = error.to_string();
-                assert!(!error.contains(&HASH[20..]), "{error}");
-                false
-            }
-        };
-        let took = match (theirs(&file).await, ours) {
-            (true, true) => Takes::Both,
-            (false, false) => Takes::Neither,
-            (true, false) => Takes::Theirs,
-            (false, true) => Takes::Ours,
-        };
+        let (took, says) = taken(&file).await;
+        assert!(!says.contains(&HASH[20..]), "{says}");
         if took != *takes {
             wrong.push(format!("{took:?}, not {takes:?}:\n{text}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(files.len() > 70);
+}
+
+/// What operators make with openssl, by the commands they find.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_certificates_of_openssl_are_taken_or_said_to_be_wrong() {
+    let folder = Folder::new();
+    let openssl = debian("openssl", "openssl");
+    let [key, cert, csr] = ["key.pem", "cert.pem", "csr.pem"].map(|it| folder.path(it));
+    let [key, cert, csr] = [&key, &cert, &csr].map(|it| it.display().to_string());
+    let signed = format!("req -x509 -key {key} -days 2 -subj /CN=x -out {cert}");
+    let genkey = format!("genpkey -out {key} -algorithm");
+    let version1 = format!(
+        "genpkey -out {key} -algorithm ed25519; req -new -key {key} -subj /CN=x -out {csr}; \
+         x509 -req -in {csr} -signkey {key} -days 2 -out {cert}"
+    );
+    for (commands, takes, says) in [
+        (format!("{genkey} rsa; {signed}"), Takes::Both, ""),
+        (
+            format!("genrsa -traditional -out {key}; {signed}"),
+            Takes::Both,
+            "",
+        ),
+        // With EC PARAMETERS before the key.
+        (
+            format!("ecparam -name prime256v1 -genkey -out {key}; {signed}"),
+            Takes::Both,
+            "",
+        ),
+        (
+            format!("ecparam -name secp384r1 -genkey -out {key}; {signed}"),
+            Takes::Both,
+            "",
+        ),
+        (format!("{genkey} ed25519; {signed}"), Takes::Both, ""),
+        (
+            format!("ecparam -name secp521r1 -genkey -out {key}; {signed}"),
+            Takes::Theirs,
+            "key_file: expected a key of RSA (2048 bits and more), P-256, P-384 or Ed25519",
+        ),
+        (
+            format!("genrsa -out {key} 1024; {signed}"),
+            Takes::Theirs,
+            "key_file: expected a key of RSA (2048 bits and more), P-256, P-384 or Ed25519",
+        ),
+        // `openssl x509 -req` makes it, unless told otherwise.
+        (
+            version1,
+            Takes::Theirs,
+            "cert_file: a certificate of X.509 version 1, expected 3",
+        ),
+    ] {
+        for command in commands.split("; ") {
+            let arguments: Vec<&str> = command.split_whitespace().collect();
+            let run = Program::run(&openssl, &arguments).await;
+            assert!(run.status.success(), "{command}: {}", run.stderr);
+        }
+        let (took, said) = taken(&folder.write("web.yml", TLS)).await;
+        assert_eq!(took, takes, "{commands}: {said}");
+        assert!(said.contains(says), "{commands}: {said}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::example::Example;
-use super::{CLIENT, Plan, SCRAPER};
+use super::{CLIENT, HOSTS, Plan, SCRAPER};
 use crate::program::{Program, debian};
 
 pub(super) fn command(plan: &Plan<'_>) -> Command {
@@ -19,16 +19,20 @@ pub(super) fn command(plan: &Plan<'_>) -> Command {
 pub(super) fn write(plan: &Plan<'_>) {
     let (port, admin) = (plan.setup.address.port(), plan.setup.admin);
     let prefix = plan.setup.prefix;
+    // When all of the front is ours, so is every host that is asked for.
+    let hosts = match prefix {
+        "" => HOSTS,
+        _ => &HOSTS[..1],
+    };
+    let sites = hosts.iter().map(|host| format!("https://{host}:{port}"));
+    let sites = sites.collect::<Vec<_>>().join(", ");
     let example = Example::read("caddy/Caddyfile")
         // Loopback only, by the one option that has no place of its own in the example.
         .with(
             "admin localhost:2019",
             &format!("admin 127.0.0.1:{admin}\n\tdefault_bind 127.0.0.1"),
         )
-        .with(
-            "https://adit.example {",
-            &format!("https://localhost:{port} {{"),
-        )
+        .with("https://adit.example {", &format!("{sites} {{"))
         .with("https:// {", &format!("https://:{port} {{"))
         .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("handle /adit/tunnel", &format!("handle {prefix}/tunnel"))

@@ -23,7 +23,7 @@ pub(super) fn write(plan: &Plan<'_>) {
         .with("maxconn 20000", "maxconn 200")
         .with("127.0.0.1:8080", &plan.backend.to_string())
         .with("path /adit/tunnel", &format!("path {prefix}/tunnel"))
-        .with("path_beg /adit/", &format!("path_beg {prefix}/"))
+        .with("url_beg /adit/", &format!("url_beg {prefix}/"))
         .with("/etc/haproxy/adit.pem", &plan.file("both.pem"))
         .with("CLIENT-HASH", &CLIENT.hash())
         .with("SCRAPER-HASH", &SCRAPER.hash())

@@ -41,6 +41,8 @@ pub const CLIENT: User = User {
     name: "site",
     password: "client's secret",
 };
+/// For whom the certificate is: the front itself, and targets that are asked for at it.
+const HOSTS: &[&str] = &["localhost", "pi", "nobody"];
 /// The cheapest bcrypt: nobody guesses here, and some fronts compute it for each request.
 const COST: u32 = 4;
 /// Where a front has us, unless it is told otherwise.
@@ -109,7 +111,11 @@ impl User {
         )
     }
 
-    fn hash(&self) -> String {
+    /// In bcrypt, as password files have it.
+    ///
+    /// # Panics
+    /// Never: the cost is legal.
+    pub fn hash(&self) -> String {
         let hash = bcrypt::hash_with_result(self.password, COST).expect("a cost that is legal");
         // The spelling that all of them know.
         hash.format_for_version(bcrypt::Version::TwoY)
@@ -179,7 +185,7 @@ impl Front {
         let all = Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), all).expect("ours");
         let authority = Authority::new();
-        let issued = authority.issue("front", &["localhost"]);
+        let issued = authority.issue("front", HOSTS);
         let [certificate, key] = [issued.certificate, issued.key]
             .map(|file| std::fs::read_to_string(file).expect("just written"));
         let write = |name: &str, text: &str| {
@@ -263,10 +269,10 @@ impl Front {
         Connection::over(self.authority.connect("localhost", stream).await)
     }
 
-    /// What a scraper gets for this path below the prefix, on a connection of its own.
-    pub async fn get(&self, path: &str, fields: &[&str]) -> Answer {
+    /// What a scraper sends for this path below the prefix, with more fields.
+    pub fn request(&self, path: &str, fields: &[&str]) -> String {
         let mut request = format!(
-            "GET {}{path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nAuthorization: {}\r\n",
+            "GET {}{path} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: {}\r\n",
             self.setup.prefix,
             self.setup.address.port(),
             SCRAPER.basic(),
@@ -275,13 +281,27 @@ impl Front {
             request.push_str(field);
             request.push_str("\r\n");
         }
-        request.push_str("\r\n");
+        request + "\r\n"
+    }
+
+    /// What it gets for it, on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = self.request(path, &["Connection: close"]);
         self.connect().await.exchange(request).await
     }
 
     /// Waits until it listens, and asks by the realm of its generation.
     async fn is_current(&self) {
-        let realm = realm(self.generation.load(Ordering::Relaxed));
+        let generation = self.generation.load(Ordering::Relaxed);
+        // They ask nobody, and say in their logs what they do.
+        let (words, times) = match self.kind {
+            Kind::NginxStream => ("reconfiguring", generation),
+            Kind::HaproxyTcp => ("forked", generation + 1),
+            _ => ("", 0),
+        };
+        let said = self.program.lines(words, times as usize).await;
+        assert!(said.len() >= times as usize, "{}", self.program.log());
+        let realm = realm(generation);
         let what = format!("{:?} asks in the name of {realm}", self.kind);
         eventually(PATIENCE, &what, async || {
             let stream = TcpStream::connect(self.setup.address).await;

@@ -88,7 +88,12 @@ pub async fn send(server: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
     connection.exchange(request).await
 }
 
-/// The same, as long as somebody listens.
+/// The same, and every answer until the server closes.
+pub async fn volley(server: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<Answer> {
+    Connection::open(server).await.volley(bytes).await
+}
+
+/// The same as [`send`], as long as somebody listens.
 ///
 /// # Errors
 /// When nobody does.
@@ -151,6 +156,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             body,
             end,
             took: started.elapsed(),
+        }
+    }
+
+    /// Writes bytes and reads every answer that comes until the server closes: how many there are, and
+    /// to what, is what the test wants to know.
+    pub async fn volley(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Answer> {
+        let mut answers = vec![self.exchange(bytes).await];
+        loop {
+            let started = Instant::now();
+            let reading = read_head(&mut self.stream, &mut self.buffer);
+            let Some(head) = within(PATIENCE, "an answer or the end", reading).await else {
+                answers.retain(|answer| answer.head.status != 0);
+                return answers;
+            };
+            let (body, end) = self.body(&head).await;
+            answers.push(Answer {
+                head,
+                body,
+                end,
+                took: started.elapsed(),
+            });
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with TLS, in words an operator can act on.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 
@@ -101,6 +102,24 @@ pub(super) fn handshake_reason(error: &io::Error) -> (String, bool) {
     (words.to_owned(), false)
 }
 
+/// What a server says of our certificate, if that is what `error` comes of. In TLS 1.3 it says so only
+/// after the handshake, to whoever reads first.
+pub fn certificate_refusal(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            let (reason, certificate) = alert_reason(*alert);
+            return certificate.then_some(reason);
+        }
+        next = error.source();
+    }
+    None
+}
+
 const NOTHING_IN_COMMON: &str = "no version or cipher in common (tls 1.2 or 1.3 is needed)";
 
 fn certificate_reason(error: &CertificateError) -> String {
@@ -139,6 +158,8 @@ fn alert_reason(alert: AlertDescription) -> (String, bool) {
         | A::CertificateExpired
         | A::CertificateUnknown
         | A::UnknownCA
+        // Of a CA that has the name of the server's, and not its key.
+        | A::DecryptError
         | A::AccessDenied => (
             format!("the server refused our certificate: {alert:?}"),
             true,

@@ -9,6 +9,7 @@ mod error;
 mod verify;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use error::TlsError;
 pub(crate) use error::pem_reason;
+pub use error::{TlsError, certificate_refusal};
 use error::{handshake_reason, pair_reason};
 pub(crate) use verify::is_a_cas_own;
 use verify::{AcceptAnyone, OrListed};
@@ -145,6 +146,12 @@ fn system_roots(found: Vec<CertificateDer<'static>>) -> RootCertStore {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots
+}
+
+/// Why a stream over TLS broke, in plain words: what the server says of our certificate comes after
+/// the handshake of TLS 1.3.
+pub fn reason(error: &io::Error) -> String {
+    handshake_reason(error).0
 }
 
 /// The key's path, for the error when the two do not belong together; the chain; the key.

@@ -144,6 +144,21 @@ fn a_look_costs_nothing_where_nothing_has_changed() {
     assert!(!Arc::ptr_eq(&before, &web.current()));
 }
 
+/// Before Linux 6.13 both bear the same time.
+#[test]
+fn what_is_written_twice_within_a_tick_of_the_clock_is_seen() {
+    let lab = Lab::new();
+    let web = opened(&lab, &users(&["b"]));
+    for _ in 0..100 {
+        for user in ["a", "b"] {
+            // In place, and of the same size.
+            lab.write("web.yml", &users(&[user]));
+            assert_eq!(web.look(false), Some(Ok(())));
+            assert!(web.current().users.get(user).is_some());
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_named_anew_is_followed_also_while_it_is_wrong() {
     let lab = Lab::new();

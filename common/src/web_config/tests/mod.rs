@@ -3,3 +3,4 @@
 mod changes;
 mod handshakes;
 mod keys;
+mod wrong;
