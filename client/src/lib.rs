@@ -3,7 +3,8 @@
 //! [`connect`] dials every proxy and keeps a tunnel to each; [`session`] answers what comes in by
 //! one; [`policy`] says whether a target is offered; [`fetch`] asks what is behind it, by a
 //! connection of [`upstream`].
-//! [`settings`] is what is in force, with the [`identity`] that proxies are shown; [`reload`] replaces
+//! [`settings`] is what is in force, with the [`identity`] that proxies are shown and the
+//! [`routes`] to them; [`reload`] replaces
 //! it; [`admin`] has our own pages.
 //!
 //! [`check`] says whether all of it would work, without doing it.
@@ -16,6 +17,7 @@ pub mod flags;
 pub mod metrics;
 
 pub(crate) mod identity;
+pub(crate) mod routes;
 pub(crate) mod settings;
 pub(crate) mod reload;
 

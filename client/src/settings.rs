@@ -1,9 +1,9 @@
 //! What is in force: made of a [`Config`] and replaced as a whole by a reload.
 
 use crate::config::{Config, ProxyUrl, SettingsError};
-use crate::connect::Routes;
 use crate::identity::Identities;
 use crate::policy::Offer;
+use crate::routes::Routes;
 
 /// Everything a reload may change, with its files read.
 #[derive(Debug)]

@@ -111,7 +111,11 @@ fn describe(error: &serde_saphyr::Error) -> String {
             let mut options = serde_saphyr::RenderOptions::default();
             options.snippets = serde_saphyr::SnippetMode::Off;
             let text = error.render_with_options(options);
-            one_line(text.lines().next().unwrap_or("malformed"))
+            let text = text.lines().next().unwrap_or("malformed");
+            let end = error
+                .location()
+                .map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+            one_line(end.and_then(|end| text.strip_suffix(&end)).unwrap_or(text))
         }
     }
 }
@@ -198,6 +202,7 @@ mod tests {
             let error = parse::<Sample>(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
             assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(!error.contains("at line"), "the place twice: {error}");
         }
     }
 

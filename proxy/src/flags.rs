@@ -323,6 +323,59 @@ mod tests {
     }
 
     #[test]
+    fn each_role_beyond_loopback_asks_in_its_own_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let flag = |flag: &str, file: &str, text: &str| {
+            let path = folder.path().join(file);
+            std::fs::write(&path, text).unwrap();
+            format!("--{flag}={}", path.display())
+        };
+        let token = flag("auth.token-file", "token", "s3cret");
+        let hash = "$2y$04$qJzForUol1eJmZqAi7OVw.fBZbmBpqynVqN1MFLNBvSMgrsoJNT9W";
+        let users = format!("basic_auth_users: {{prometheus: {hash}}}");
+        let users = flag("web.config.file", "users.yml", &users);
+        let headers = "http_server_config: {headers: {X-Frame-Options: deny}}";
+        let headers = flag("web.config.file", "headers.yml", headers);
+        let (web, tunnel, scrape) = (
+            "--web.listen-address=:1",
+            "--tunnel.listen-address=:2",
+            "--scrape.listen-address=:3",
+        );
+        for (args, way_out) in [
+            (&[web][..], Some("--auth.token-file")),
+            (&[web, &token], Some("--web.config.file")),
+            (&[web, &token, &headers], Some("--web.config.file")),
+            (&[web, &token, &users], None),
+            // A user of the web configuration may be a client, too.
+            (&[web, &users], None),
+            (&[tunnel], Some("--auth.token-file")),
+            (&[tunnel, &token], None),
+            (&[scrape, &token], Some("--web.config.file")),
+            (&[scrape, &users], None),
+        ] {
+            match (config(args), way_out) {
+                (Ok(_), None) => {}
+                (Err(error), Some(way_out)) => {
+                    let error = error.to_string();
+                    assert!(error.contains(way_out), "{args:?}: {error}");
+                    assert!(error.contains("--allow-anonymous"), "{error}");
+                }
+                (got, _) => panic!("{args:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn rights_of_nobody_are_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proxy.yml");
+        std::fs::write(&path, "auth: {scrapers: [{user: prometheus}]}").unwrap();
+        let error = config(&[&format!("--config.file={}", path.display())]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("add it to basic_auth_users"), "{error}");
+    }
+
+    #[test]
     fn route_prefix_has_one_form() {
         for (typed, meant) in [("/", ""), ("/adit", "/adit"), ("/a/b/", "/a/b")] {
             let flag = format!("--web.route-prefix={typed}");

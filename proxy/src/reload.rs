@@ -61,6 +61,9 @@ fn keep_limits(in_force: &Limits, read: &Limits) {
 /// What is wrong and where; nothing has changed.
 pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let _turn = proxy.rules.turn.lock().await;
+    if proxy.config.source.is_empty() && proxy.auth.web().path().is_none() {
+        return Ok("There is no --config.file to read again.");
+    }
     let (source, web) = (proxy.config.source.clone(), Arc::clone(proxy.auth.web()));
     // It blocks on the file system.
     let read = tokio::task::spawn_blocking(move || {

@@ -8,8 +8,8 @@ use adit_common::secret::Secret;
 use super::Step;
 use crate::config::auth::Basic;
 use crate::config::{Config, SettingsError, TargetConfig, UpstreamUrl};
-use crate::connect::Routes;
 use crate::policy::Offer;
+use crate::routes::Routes;
 use crate::tls::Tls;
 
 /// Reads every file that `config` names; whether all can be used. It blocks.

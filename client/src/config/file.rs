@@ -1,13 +1,12 @@
 //! The keys of the YAML file: what was written. `adit_common::config_file` reads it, strictly.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use adit_common::config_file::Parsed;
 use adit_common::name::Name;
-use adit_common::net::tls::ClientTls;
 use adit_common::target::Target;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
@@ -17,6 +16,7 @@ use super::credentials::{FileAuthorization, FileBasicAuth};
 use super::http_proxy::FileHttpProxy;
 use super::path::Prefix;
 use super::size::Size;
+use super::tls::FileTls;
 use super::url::{ProxyUrl, UpstreamUrl};
 use super::{Cost, CredentialFile, TargetConfig};
 
@@ -105,31 +105,6 @@ impl FromStr for WrittenTime {
         let time = humantime::parse_duration(text).ok();
         let time = time.filter(|time| !time.is_zero());
         time.map(Self).ok_or("expected a time above 0s, as in 10s")
-    }
-}
-
-/// TLS towards a proxy or a target. Files are relative to the configuration file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FileTls {
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    server_name: Option<String>,
-    insecure_skip_verify: bool,
-}
-
-impl FileTls {
-    /// With its files found.
-    pub fn resolve(self, directory: &Path) -> ClientTls {
-        let at = |file: Option<PathBuf>| file.map(|file| directory.join(file));
-        ClientTls {
-            ca_file: at(self.ca_file),
-            cert_file: at(self.cert_file),
-            key_file: at(self.key_file),
-            server_name: self.server_name,
-            insecure_skip_verify: self.insecure_skip_verify,
-        }
     }
 }
 

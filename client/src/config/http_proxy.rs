@@ -10,7 +10,7 @@ use adit_common::target::{Scheme, Target};
 use serde::Deserialize;
 
 use super::auth::Basic;
-use super::file::FileTls;
+use super::tls::FileTls;
 use super::url::{UrlError, address, parse};
 
 /// Which one, and what it is shown.

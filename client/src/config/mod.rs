@@ -1,7 +1,7 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
 //! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown,
-//! [`http_proxy`] what may stand before them; [`path`], [`size`] and [`credentials`] have what else
+//! [`http_proxy`] what may stand before them; [`path`], [`size`], [`tls`] and [`credentials`] have what else
 //! has a form of its own; [`source`] reads file and flags together.
 
 pub mod auth;
@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod file;
 pub mod path;
 pub mod size;
+pub mod tls;
 pub mod http_proxy;
 pub mod url;
 

@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::route::Hop;
 use super::through::through;
 use super::upgrade::{By, Unopened, upgrade};
 use super::wire::Wire;
 use crate::Client;
 use crate::config::ProxyUrl;
 use crate::identity::Identity;
+use crate::routes::Hop;
 
 /// For addresses, TLS and upgrade together: what a mobile link takes on a bad day.
 const DIAL_TIME: Duration = Duration::from_secs(20);

@@ -3,8 +3,8 @@
 //! 1. [`Keepers::follow`] sees to it that every proxy that is configured has a keeper, and no other.
 //! 2. [`keeper`] is the life of one: wait, dial, serve, and again; while a proxy goes away, the next
 //!    tunnel is dialled before the last one is closed. Never more than two at once.
-//! 3. [`dial`] opens a connection, straight or [`through`] the HTTP proxy that [`route`] finds on the
-//!    way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it. Both
+//! 3. [`dial`] opens a connection, straight or [`through`] the HTTP proxy that `crate::routes` finds on
+//!    the way, with TLS where the URL says so, and [`upgrade`] asks for the WebSocket in it. Both
 //!    are one request by a connection of its own ([`asking`]) over any [`wire`].
 //! 4. [`tunnel`] runs a session in it, for as long as both ends want.
 //!
@@ -15,7 +15,6 @@ mod keeper;
 mod wire;
 mod asking;
 
-mod route;
 mod through;
 mod dial;
 mod upgrade;
@@ -39,7 +38,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::keeper::Keeper;
-pub(crate) use self::route::Routes;
 pub(crate) use self::trouble::Troubles;
 use crate::Client;
 use crate::config::ProxyUrl;

@@ -117,7 +117,7 @@ impl Offer {
             && any.names.contains(&target.name)
         {
             // First of all: what is refused leaves nothing behind.
-            check(target, asked, &Rules::default())?;
+            check(target, asked, &Rules::any_port())?;
             return Ok(any.upstream(target));
         }
         let words = format!("{target} is not offered by this client");
@@ -148,7 +148,7 @@ impl Offer {
             return Some((named.upstream.clone(), named.rules.connect().is_ok()));
         }
         let asked = self.any_port.as_ref()?.lock().get(target).cloned();
-        asked.map(|upstream| (upstream, true))
+        asked.map(|upstream| (upstream, false))
     }
 
     /// Every upstream; those that were asked for are known no longer.

@@ -54,6 +54,15 @@ fn only_what_is_named_is_offered() {
 }
 
 #[test]
+fn connect_is_for_targets_that_are_named() {
+    let offer = offer(&["--allow-any-port", "--name=pi", "--target=pi:9443"]);
+    let connect = |target: &str| offer.admit(&target.parse().unwrap(), Asked::Connect);
+    assert!(connect("pi:9443").is_ok());
+    let report = connect("pi:22").unwrap_err();
+    assert!(report.reason.contains("--target"), "{}", report.reason);
+}
+
+#[test]
 fn any_port_is_of_the_given_names_and_at_localhost() {
     let offer = offer(&[
         "--allow-any-port",
@@ -171,7 +180,8 @@ fn what_is_asked_is_offered_or_named_in_the_refusal() {
     }
     let any = self::offer(&["--allow-any-port", "--name=pi"]);
     let asked = |asked| any.admit(&"pi:7".parse().unwrap(), asked);
-    assert!(asked(Asked::Connect).is_ok());
+    assert!(asked(Asked::Connect).is_err());
+    assert!(asked(Asked::Request(&get, "/")).is_ok());
     assert!(asked(Asked::Request(&put, "/")).is_err());
     let refused = any.admit(&"pi:8".parse().unwrap(), Asked::Request(&put, "/"));
     assert!(refused.is_err());

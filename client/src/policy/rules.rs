@@ -17,6 +17,8 @@ pub(crate) struct Rules {
     confined: bool,
     /// Nothing: where nothing else is restricted.
     connect: Option<bool>,
+    /// Nobody has named it: one port of all.
+    unnamed: bool,
 }
 
 /// Prometheus' paths that only read, also by POST (its `web/api/v1/api.go`; `/federate` parses a
@@ -45,6 +47,16 @@ impl Rules {
             paths: config.paths.clone(),
             confined,
             connect: config.connect,
+            unnamed: false,
+        }
+    }
+
+    /// For a port that nobody has named. What speaks no HTTP, a database or a shell, is nothing to be
+    /// had by the way.
+    pub(crate) fn any_port() -> Self {
+        Self {
+            unnamed: true,
+            ..Self::default()
         }
     }
 
@@ -87,6 +99,7 @@ impl Rules {
     pub(crate) fn connect(&self) -> Result<(), &'static str> {
         let restricted = self.methods.is_some() || self.paths.is_some() || self.confined;
         match self.connect {
+            _ if self.unnamed => Err("CONNECT is offered for targets that are named: --target"),
             Some(true) => Ok(()),
             None if !restricted => Ok(()),
             Some(false) => Err("CONNECT is not offered"),

@@ -27,13 +27,13 @@ pub(crate) fn check(
         };
         if roles.tunnel && access.clients.is_none() && !web.asks() {
             return refused(
-                "clients need not say who they are there",
+                "clients are not asked who they are",
                 "--auth.token-file=FILE (adit-proxy token makes a token)",
             );
         }
         if (roles.scrape || roles.web) && !web.asks() {
             return refused(
-                "whoever scrapes or looks at pages need not say who they are there",
+                "whoever scrapes or looks at pages is not asked who they are",
                 "--web.config.file=FILE with basic_auth_users (or leave it on loopback, behind a \
                  front proxy that asks)",
             );

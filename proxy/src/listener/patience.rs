@@ -110,8 +110,8 @@ impl Patient {
         }
         // hyper answers by itself only where no request of ours is being served, in one piece.
         if let [answer] = bufs
-            && !self.clock.is_serving()
             && let Some(words) = last_words::instead_of(answer, self.request_head)
+            && !self.clock.is_serving()
         {
             self.own = words;
             self.instead = Some(answer.len());

@@ -161,7 +161,7 @@ pub(crate) fn path_form(uri: &Uri, prefix: &str) -> Result<(Uri, Target), Refusa
     }
     .map_err(|_| bad(EXPECTED))?;
     if climbs(rest.path()) {
-        return Err(bad("the path has a segment \"..\""));
+        return Err(bad("the path steps out of the target"));
     }
     Ok((rebuild(scheme, authority, rest)?, target))
 }
@@ -251,12 +251,25 @@ fn decode_brackets(written: &str) -> String {
     decoded
 }
 
-/// Whether a step up is in it. A front proxy may take it, and then has asked for the credentials of
+/// Whether it steps out of the target. A front proxy that resolves it has asked for the credentials of
 /// another place than this: `/scrape/http/pi:9100/../../../tunnel`.
 fn climbs(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let path = path.replace("%2f", "/").replace("%2e", ".");
-    path.split('/').any(|segment| segment == "..")
+    let mut depth: usize = 0;
+    path.split('/').any(|segment| match segment {
+        // To some, two slashes are one.
+        "" | "." => false,
+        ".." if depth == 0 => true,
+        ".." => {
+            depth -= 1;
+            false
+        }
+        _ => {
+            depth += 1;
+            false
+        }
+    })
 }
 
 fn bad(why: &str) -> Refusal {
@@ -292,14 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn steps_up_are_found_however_they_are_written() {
+    fn steps_out_of_a_target_are_found_however_they_are_written() {
         for path in [
             "/..",
-            "/a/../b",
-            "/a/%2e%2E/b",
-            "/a/.%2e",
-            "/x%2F..%2Fb",
-            "/a%2f%2e%2e",
+            "/a/../..",
+            "/a/%2e%2E/../b",
+            "/.%2e/a",
+            "/x%2F..%2F..%2Fb",
+            "/a//../..",
+            "/a/./../..",
         ] {
             assert!(climbs(path), "{path}");
         }
@@ -307,7 +321,8 @@ mod tests {
             "/",
             "/a..b/",
             "/.../",
-            "/a/./b",
+            "/a/./b/../c",
+            "/a%2f..",
             "/..a",
             "/%252e%252e/",
             "/a%2Fb",

@@ -255,6 +255,15 @@ fn claim(
 
 /// Said once: of a session that was registered the line about its end says it.
 fn refused(proxy: &Proxy, ending: &Ending) {
+    if let Some(End::Peer(Goodbye {
+        farewell: Farewell::GoingAway,
+        ..
+    })) = ending.end()
+    {
+        // It only wanted to know whether it would be let in.
+        tracing::info!("the client left before it registered");
+        return;
+    }
     proxy.metrics.registrations_refused.inc();
     if let Some(end) = ending.end() {
         tracing::warn!(reason = %end, "registration refused");

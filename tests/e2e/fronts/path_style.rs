@@ -8,6 +8,7 @@ use adit_tests::prometheus::Prometheus;
 use adit_tests::scraper::Answer;
 use adit_tests::target::answers::{chunk, gzip, halves, head_of_chunks, metric, ok, series};
 use adit_tests::target::{Ear, Request, Step, Target};
+use adit_tests::tunnel::upgrade_request;
 use flate2::read::GzDecoder;
 
 use super::site::Site;
@@ -113,9 +114,23 @@ async fn each_password_opens_its_own_door(kind: Kind) {
     assert_eq!(status(scrape, Some(&client)).await, 401);
     assert_eq!(status("/adit/metrics", Some(&client)).await, 401);
     assert_eq!(status("/adit/tunnel", Some(&scraper)).await, 401);
-    // Let in by the front, and not by us: there is no token, and no upgrade either.
-    let inside = status("/adit/tunnel", Some(&client)).await;
-    assert!([400, 401, 426].contains(&inside), "{inside}");
+    // Let in by the front, and not by us.
+    for token in [None, Some("Adit-Token: another")] {
+        let mut lines = upgrade_request();
+        lines[0] = "GET /adit/tunnel HTTP/1.1".into();
+        lines[1] = format!("Host: localhost:{port}");
+        lines.push(format!("Authorization: {client}"));
+        lines.extend(token.map(str::to_owned));
+        let request = lines.join("\r\n") + "\r\n\r\n";
+        let answer = site
+            .front
+            .connect()
+            .await
+            .exchange(request)
+            .await
+            .expect(401);
+        assert!(answer.text().contains("credentials"), "{}", answer.text());
+    }
     // What looks like the one to the front and like the other to us.
     for path in [
         "/adit/scrape/http/pi:9100/../../../tunnel",

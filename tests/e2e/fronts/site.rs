@@ -10,9 +10,8 @@ const TOKEN: &str = "a token of which nobody will ever think";
 
 /// Dropping it ends all of it.
 pub(super) struct Site {
+    pub(super) proxy: Proxy,
     pub(super) front: Front,
-    /// Ends with this.
-    _proxy: Proxy,
 }
 
 impl Site {
@@ -37,10 +36,7 @@ impl Site {
         for (name, secret) in [("token", TOKEN), ("password", CLIENT.password)] {
             write_secret(&front.folder().join(name), secret);
         }
-        Self {
-            front,
-            _proxy: proxy,
-        }
+        Self { proxy, front }
     }
 
     /// All that a client has to show, here and at the front.

@@ -1,17 +1,23 @@
 //! Real front proxies before a proxy of ours, each from the file in `examples/` that users copy.
 //!
-//! 1. [`example`] reads such a file and puts the test's ports, paths, hashes and timeouts where the
+//! 1. [`Setup`] is what a test wants, [`plan`] all that makes a configuration of it.
+//! 2. [`example`] reads such a file and puts the test's ports, paths, hashes and timeouts where the
 //!    example's are. A place that is not there any more fails the test.
-//! 2. [`nginx`], [`caddy`], [`haproxy`] and [`apache`] know where these places are, what else the
+//! 3. [`nginx`], [`caddy`], [`haproxy`] and [`apache`] know where these places are, what else the
 //!    program wants, and how it is told to read its files again.
-//! 3. [`Front`] runs it. It listens at `localhost`, with a certificate of the test's CA.
+//! 4. [`Front`] runs it, [`contained`] with all it starts. It listens at `localhost`, with a certificate of the test's CA.
+
+mod setup;
 
 mod example;
+mod plan;
 
 mod apache;
 mod caddy;
 mod haproxy;
 mod nginx;
+
+mod contained;
 
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -19,17 +25,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::ports;
-use crate::program::{Program, debian};
+use crate::program::Program;
 use crate::scraper::{Answer, Connection};
 use crate::tls::Authority;
 use crate::wait::{PATIENCE, eventually};
+
+pub use self::setup::Setup;
+
+use self::contained::contained;
+use self::plan::Plan;
 
 /// Who may scrape through a front, and see our pages.
 pub const SCRAPER: User = User {
@@ -45,8 +54,6 @@ pub const CLIENT: User = User {
 const HOSTS: &[&str] = &["localhost", "pi", "nobody"];
 /// The cheapest bcrypt: nobody guesses here, and some fronts compute it for each request.
 const COST: u32 = 4;
-/// Where a front has us, unless it is told otherwise.
-const PREFIX: &str = "/adit";
 
 /// A program in front of a proxy, and the example it is set up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,20 +79,6 @@ pub struct User {
     pub name: &'static str,
     /// The same.
     pub password: &'static str,
-}
-
-/// Where a front will be, and what a test wants other than the example has it. Who stands behind it
-/// may want to know before it runs.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Where it serves tunnels, pages and path-style scrapes, or everything.
-    pub address: SocketAddr,
-    /// Where it is a `proxy_url`; of HAProxy's alone is that elsewhere.
-    pub proxy_address: SocketAddr,
-    /// Where Caddy is told to reload.
-    admin: u16,
-    prefix: &'static str,
-    idle: Option<Duration>,
 }
 
 /// One that runs. Dropping it ends it and all it started.
@@ -119,58 +112,6 @@ impl User {
         let hash = bcrypt::hash_with_result(self.password, COST).expect("a cost that is legal");
         // The spelling that all of them know.
         hash.format_for_version(bcrypt::Version::TwoY)
-    }
-}
-
-impl Setup {
-    /// As the example has it, on free ports of 127.0.0.1.
-    pub fn of(kind: Kind) -> Self {
-        let free = || SocketAddr::from(([127, 0, 0, 1], ports::unused()));
-        let address = free();
-        Self {
-            address,
-            proxy_address: match kind {
-                Kind::Haproxy => free(),
-                _ => address,
-            },
-            admin: ports::unused(),
-            prefix: match kind {
-                Kind::NginxStream | Kind::HaproxyTcp => "",
-                _ => PREFIX,
-            },
-            idle: None,
-        }
-    }
-
-    /// Cuts what was silent for so long.
-    pub fn idle(self, idle: Duration) -> Self {
-        Self {
-            idle: Some(idle),
-            ..self
-        }
-    }
-
-    /// All of the front is ours.
-    pub fn without_prefix(self) -> Self {
-        Self { prefix: "", ..self }
-    }
-
-    /// Where clients and scrapers find us.
-    pub fn url(&self) -> String {
-        format!("https://localhost:{}{}", self.address.port(), self.prefix)
-    }
-
-    /// `--web.route-prefix` and `--web.external-url`, as we are told them.
-    pub fn flags(&self) -> [String; 2] {
-        [
-            format!("--web.route-prefix={}/", self.prefix),
-            format!("--web.external-url={}", self.url()),
-        ]
-    }
-
-    /// In whole seconds, as every front reads it.
-    fn idle_seconds(&self) -> Option<u64> {
-        self.idle.map(|idle| idle.as_secs())
     }
 }
 
@@ -338,66 +279,8 @@ impl Front {
     }
 }
 
-/// All that a configuration is made of.
-#[derive(Debug)]
-struct Plan<'a> {
-    folder: &'a Path,
-    backend: SocketAddr,
-    setup: &'a Setup,
-    /// In whose name it asks for passwords: another for each generation.
-    realm: String,
-}
-
-impl Plan<'_> {
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    fn write(&self, kind: Kind) {
-        match kind {
-            Kind::Nginx => nginx::write(self),
-            Kind::NginxStream => nginx::write_stream(self),
-            Kind::Caddy => caddy::write(self),
-            Kind::Haproxy => haproxy::write(self),
-            Kind::HaproxyTcp => haproxy::write_tcp(self),
-            Kind::Apache => apache::write(self),
-        }
-    }
-
-    fn command(&self, kind: Kind) -> Command {
-        match kind {
-            Kind::Nginx | Kind::NginxStream => nginx::command(self),
-            Kind::Caddy => caddy::command(self),
-            Kind::Haproxy | Kind::HaproxyTcp => haproxy::command(self),
-            Kind::Apache => apache::command(self),
-        }
-    }
-}
-
 fn realm(generation: u32) -> String {
     format!("adit-{generation}")
-}
-
-/// Most of them start processes that outlive a master that was killed. In a PID namespace of their
-/// own nobody does.
-fn contained(command: &Command) -> Program {
-    let mut contained = Command::new(debian("unshare", "util-linux"));
-    contained.args(["--pid", "--fork", "--kill-child"]);
-    // A namespace is root's to make, or one's own user namespace's.
-    if !is_root() {
-        contained.args(["--user", "--map-current-user"]);
-    }
-    contained.arg("--").arg(command.get_program());
-    contained.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        contained.env(name, value.unwrap_or_default());
-    }
-    Program::start(&contained)
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 fn base64(text: &str) -> String {

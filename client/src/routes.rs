@@ -17,7 +17,7 @@ pub(crate) struct Routes(HashMap<ProxyUrl, Hop>);
 pub(crate) struct Hop {
     pub(crate) url: HttpProxyUrl,
     /// `Proxy-Authorization`, where the environment says it, marked as sensitive.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// What the environment says, by the convention of curl and Go, upper case first.
