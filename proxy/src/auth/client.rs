@@ -113,6 +113,7 @@ impl Auth {
         let found = self.find_client(visitor, headers).await;
         if let Err(denied) = &found {
             self.note("client", visitor, denied);
+            super::others_first().await;
         }
         found
     }

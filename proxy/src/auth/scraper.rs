@@ -80,6 +80,7 @@ impl Auth {
         let found = self.find_scraper(visitor, headers, way).await;
         if let Err(denied) = &found {
             self.note("scraper", visitor, denied);
+            super::others_first().await;
         }
         found
     }

@@ -12,5 +12,7 @@ mod words;
 
 mod floods;
 
+mod guesses;
+
 mod smuggling;
 mod answers;
