@@ -145,19 +145,34 @@ fn path_style(rest: &str, passed: &Uri, meant: &Target) {
 /// What a front proxy may take it for.
 fn decoded(path: &str) -> String {
     let mut decoded = path.to_owned();
-    for (encoded, plain) in [("%2e", "."), ("%2E", "."), ("%2f", "/"), ("%2F", "/")] {
+    for (encoded, plain) in [
+        ("%2e", "."),
+        ("%2E", "."),
+        ("%2f", "/"),
+        ("%2F", "/"),
+        ("%5c", "\\"),
+        ("%5C", "\\"),
+        ("%3b", ";"),
+        ("%3B", ";"),
+    ] {
         decoded = decoded.replace(encoded, plain);
     }
     decoded
 }
 
-/// Whether a front proxy that resolves it is still at a target, wherever on the way it is; two slashes
-/// are one to some.
+/// Whether a front proxy that resolves it is still at a target, wherever on the way it is; to some two
+/// slashes are one, a backslash is a slash, or a semicolon ends a segment.
 fn stays(path: &str) -> bool {
     let path = decoded(path);
-    [false, true].into_iter().all(|is_one| {
+    (0..8).all(|reading| {
+        let [is_one, slashes, parameters] = [1, 2, 4].map(|bit| reading & bit != 0);
         let mut segments = vec!["scrape", "http", "pi:9100"];
-        path[1..].split('/').all(|segment| {
+        let mut pieces = path[1..].split(|c| c == '/' || (slashes && c == '\\'));
+        pieces.all(|segment| {
+            let segment = match parameters {
+                true => segment.split(';').next().unwrap_or_default(),
+                false => segment,
+            };
             match segment {
                 "" if is_one => {}
                 "." => {}

@@ -252,12 +252,30 @@ fn decode_brackets(written: &str) -> String {
 }
 
 /// Whether it steps out of the target. A front proxy that resolves it has asked for the credentials of
-/// another place than this: `/scrape/http/pi:9100/../../../tunnel`.
+/// another place than this: `/scrape/http/pi:9100/../../../tunnel`. To some a backslash is a slash, and
+/// what follows a semicolon no part of the name: in no reading it may.
 fn climbs(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    let path = path.replace("%2f", "/").replace("%2e", ".");
+    if !path.contains("..") && !path.contains("%2") {
+        return false;
+    }
+    let mut path = path.to_ascii_lowercase();
+    for (encoded, plain) in [("%2f", "/"), ("%2e", "."), ("%5c", "\\"), ("%3b", ";")] {
+        path = path.replace(encoded, plain);
+    }
+    let readings = [(false, false), (false, true), (true, false), (true, true)];
+    readings.into_iter().any(|(slashes, parameters)| {
+        let segments = path.split(|c| c == '/' || (slashes && c == '\\'));
+        let name = |segment: &'_ str| match parameters {
+            true => segment.find(';').unwrap_or(segment.len()),
+            false => segment.len(),
+        };
+        steps_out(segments.map(|segment| &segment[..name(segment)]))
+    })
+}
+
+fn steps_out<'a>(mut segments: impl Iterator<Item = &'a str>) -> bool {
     let mut depth: usize = 0;
-    path.split('/').any(|segment| match segment {
+    segments.any(|segment| match segment {
         // To some, two slashes are one.
         "" | "." => false,
         ".." if depth == 0 => true,
@@ -314,6 +332,11 @@ mod tests {
             "/x%2F..%2F..%2Fb",
             "/a//../..",
             "/a/./../..",
+            "/..\\x",
+            "/a/..%5C..%5cx",
+            "/..;x/y",
+            "/a\\../..",
+            "/..%3bx\\y",
         ] {
             assert!(climbs(path), "{path}");
         }
@@ -326,6 +349,8 @@ mod tests {
             "/..a",
             "/%252e%252e/",
             "/a%2Fb",
+            "/a;b/../c",
+            "/a\\b",
         ] {
             assert!(!climbs(path), "{path}");
         }
