@@ -40,6 +40,8 @@ pub struct FakeClient {
     ending: Ending,
     leaving: CancellationToken,
     socket: Grip,
+    /// How its end will be.
+    resets: bool,
     tasks: Tasks,
 }
 
@@ -202,6 +204,7 @@ impl FakeClient {
             ending,
             leaving,
             socket,
+            resets: false,
             tasks,
         }
     }
@@ -296,6 +299,7 @@ impl FakeClient {
             Leave::Fin => self.socket.fin(),
             Leave::Reset => {
                 self.socket.reset_at_the_end();
+                self.resets = true;
                 self.tasks.end();
             }
         }
@@ -312,6 +316,10 @@ impl FakeClient {
 
 impl Drop for FakeClient {
     fn drop(&mut self) {
+        if !self.resets {
+            // Before its tasks end one by one, and reset their streams: who dies says no such thing.
+            self.socket.fin();
+        }
         self.tasks.end();
     }
 }
