@@ -4,9 +4,9 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use adit_tests::binaries::Proxy;
 use adit_tests::metrics::Metrics;
-use adit_tests::pair::Proxy;
-use adit_tests::scraper::{Answer, Connection};
+use adit_tests::scraper::{self, Answer, Connection};
 use adit_tests::tls::{Authority, Issued, Validity};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
@@ -70,7 +70,8 @@ async fn shake(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted() {
     let authority = Authority::new();
-    authority.issue("proxy", &["localhost"]);
+    let own = authority.issue("proxy", &["localhost"]);
+    let private = fs::read_to_string(&own.key).unwrap();
     let good = authority.issue("good", &["ops.example"]);
     let other = authority.issue("other", &["nobody.example"]);
     let expired = authority.issue_for("old", &["ops.example"], Validity::Expired);
@@ -96,7 +97,8 @@ async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted
         ("VerifyClientCertIfGiven", Some(403)),
     ] {
         let web = format!("--web.config.file={}", file("web.yml", &web(kind)));
-        let proxy = Proxy::start(&[&web, &format!("--config.file={rules}")]).await;
+        let proxy =
+            Proxy::start(&[&web, &format!("--config.file={rules}"), "--log.level=debug"]).await;
         let status = async |shown| {
             let answer = ask(&authority, shown, proxy.address, "/metrics").await;
             answer.map(|answer| answer.head.status)
@@ -131,8 +133,31 @@ async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted
             Some(_) => "adit_proxy_auth_failures_total{reason=\"forbidden\",role=\"scraper\"}",
         };
         assert_eq!(grown.get(counted), Some(&1.0), "{kind}, without: {grown:?}");
+        // A ClientHello of a megabyte, as a name of that size would be.
+        let before = counts().await;
+        let hello = [
+            b"\x16\x03\x01\x40\x00\x01\x10\x00\x00\x03\x03",
+            &[b'x'; 1 << 20][..],
+        ]
+        .concat();
+        assert_eq!(scraper::send(proxy.address, hello).await.head.status, 0);
+        let grown = counts().await.grown_since(&before);
+        let failed = |(key, by): (&String, &f64)| key.contains("tls_handshake").then_some(*by);
+        assert_eq!(
+            grown.iter().filter_map(failed).sum::<f64>(),
+            1.0,
+            "{grown:?}"
+        );
         // A good one, of somebody who may nothing.
         assert_eq!(status(Some(&other)).await, Some(403), "{kind}");
         assert_eq!(status(Some(&good)).await, Some(200), "{kind}");
+        for secret in private.lines().filter(|line| !line.starts_with("-----")) {
+            let page = ask(&authority, Some(&good), proxy.address, "/metrics")
+                .await
+                .unwrap();
+            for shown in [proxy.program.output(), proxy.program.visible(), page.text()] {
+                assert!(!shown.contains(secret), "the private key is shown: {shown}");
+            }
+        }
     }
 }
