@@ -29,6 +29,8 @@ struct State {
     phase: Phase,
     /// When the phase has taken too long; never, for what keeps its own time.
     until: Option<Instant>,
+    /// Where the body of the last request ends was said in two ways.
+    ambiguous: bool,
     /// The answer broke off and its framing cannot say so: only a reset can.
     reset: bool,
     /// No request has come yet.
@@ -43,6 +45,17 @@ struct State {
 
 /// What is given back when it is dropped.
 pub(crate) type Guard = Box<dyn std::fmt::Debug + Send>;
+
+/// What bytes that were received are part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// A head, which begins with them.
+    Head,
+    /// The head that had begun.
+    MoreOfIt,
+    /// A body, or no HTTP.
+    Else,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -65,6 +78,7 @@ impl Clock {
             state: Arc::new(Mutex::new(State {
                 phase: Phase::Idle,
                 until: Some(Instant::now() + limits.head_time),
+                ambiguous: false,
                 reset: false,
                 fresh: true,
                 interim: false,
@@ -192,13 +206,29 @@ impl Clock {
         }
     }
 
-    /// The socket has received something.
-    pub(crate) fn first_byte(&self) {
+    /// The socket has received something; says of what.
+    pub(crate) fn first_byte(&self) -> Coming {
         let mut state = self.lock();
-        if state.phase == Phase::Idle {
-            state.phase = Phase::Head;
-            state.until = Some(Instant::now() + self.head_time);
+        match state.phase {
+            Phase::Idle => {
+                state.phase = Phase::Head;
+                state.until = Some(Instant::now() + self.head_time);
+                state.ambiguous = false;
+                Coming::Head
+            }
+            Phase::Head => Coming::MoreOfIt,
+            Phase::Serving | Phase::Scraping | Phase::Upgraded => Coming::Else,
         }
+    }
+
+    /// The head that is coming says in two ways where its body ends.
+    pub(crate) fn ambiguous(&self) {
+        self.lock().ambiguous = true;
+    }
+
+    /// Whether the last head did; once.
+    pub(crate) fn takes_ambiguous(&self) -> bool {
+        std::mem::take(&mut self.lock().ambiguous)
     }
 
     /// When the phase will have taken too long, if it can.

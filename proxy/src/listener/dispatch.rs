@@ -29,7 +29,9 @@ pub(super) async fn dispatch(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
     let web = proxy.auth.web().current();
-    let checked = check_host(&request).and_then(|()| check_coding(request.headers()));
+    let checked = check_framing(&clock)
+        .and_then(|()| check_host(&request))
+        .and_then(|()| check_coding(request.headers()));
     let answer = if let Err(reason) = checked {
         malformed(&proxy, reason)
     } else if web.rate_limit.as_ref().is_some_and(|limit| !limit.allow()) {
@@ -135,6 +137,14 @@ fn check_host(request: &Request<Incoming>) -> Result<(), &'static str> {
         0 if request.version() < Version::HTTP_11 => Ok(()),
         0 => Err("the request has no Host field"),
         _ => Err("the request has more than one Host field"),
+    }
+}
+
+/// One end of the body, said in one way (RFC 9112 §6.1).
+fn check_framing(clock: &Clock) -> Result<(), &'static str> {
+    match clock.takes_ambiguous() {
+        true => Err("the request has a Content-Length beside a Transfer-Encoding"),
+        false => Ok(()),
     }
 }
 

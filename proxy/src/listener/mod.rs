@@ -5,8 +5,9 @@
 //! 2. [`arrival`] finds out who has come: what a trusted proxy writes before its first byte is in
 //!    [`proxy_protocol`], what it writes in each request in [`forwarded`]. [`crowd`] has room for so
 //!    many from one address.
-//! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take;
-//!    [`last_words`] is what it tells whoever does not get as far as a request.
+//! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take; [`framing`]
+//!    looks at heads as they come, and [`last_words`] is what is told to whoever does not get as far as
+//!    a request.
 //! 4. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
 //!    holds it against the roles of the address; what is [`misdirected`] only looks like the latter.
 //!    [`answer`] is what comes back, of one type.
@@ -18,6 +19,7 @@ mod proxy_protocol;
 mod crowd;
 mod seldom;
 
+mod framing;
 mod patience;
 
 mod last_words;

@@ -17,8 +17,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::crowd::Entry;
+use super::framing::Framing;
 use super::last_words;
-use crate::clock::Clock;
+use crate::clock::{Clock, Coming};
 use crate::metrics::Metrics;
 use crate::scrape::Refusal;
 
@@ -60,6 +61,8 @@ pub(crate) struct Patient {
     instead: Option<usize>,
     /// Since then bytes of an answer have waited for a peer that does not read.
     blocked: Option<Instant>,
+    /// Of the head that is coming, or came last.
+    framing: Framing,
     request_head: usize,
     limits_reached: IntCounterVec,
     /// Given back with the socket, whoever has it by then.
@@ -82,10 +85,23 @@ impl Patient {
             own: Bytes::new(),
             instead: None,
             blocked: None,
+            framing: Framing::default(),
             request_head,
             limits_reached: metrics.limits_reached.clone(),
             _place: place,
             _entry: entry,
+        }
+    }
+
+    /// Bytes have come; those of a head say how its body is framed.
+    fn look(&mut self, read: &[u8]) {
+        match self.clock.first_byte() {
+            Coming::Head => self.framing = Framing::default(),
+            Coming::MoreOfIt => {}
+            Coming::Else => return,
+        }
+        if self.framing.is_ambiguous(read) {
+            self.clock.ambiguous();
         }
     }
 
@@ -211,8 +227,9 @@ impl AsyncRead for Patient {
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                if buf.filled().len() > before {
-                    this.clock.first_byte();
+                let read = &buf.filled()[before..];
+                if !read.is_empty() {
+                    this.look(read);
                 }
                 Poll::Ready(result)
             }
