@@ -70,6 +70,9 @@ async fn a_larger_one_ends_the_tunnel_and_is_told_so() {
             panic!("{said:?}");
         };
         assert_eq!(frame.code, CloseCode::Size);
-        assert_eq!(frame.reason.as_str(), "a message over 1048576 bytes");
+        assert_eq!(
+            frame.reason.as_str(),
+            "a message over 1048576 bytes (tunnel_message)"
+        );
     }
 }

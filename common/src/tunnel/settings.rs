@@ -17,7 +17,7 @@ use super::tasks::Tasks;
 /// are memmoved after partial writes, smaller ones cost a header each.
 pub const MESSAGE_SIZE: usize = 64 * 1024;
 
-/// Bytes of one WebSocket message at most, as we take it, in one frame or several. Nothing larger
+/// Bytes of one WebSocket message at most, as we take it where nothing else is said, in one frame or several. Nothing larger
 /// than a few HTTP/2 frames is legal here; a newer version may gather more of them.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 
@@ -52,8 +52,8 @@ pub const MAX_RESPONSE_HEAD: usize = MAX_RESPONSE_HEAD_LIST as usize - 16 * 1024
 /// be most of the memory of a small machine.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// The WebSocket of either end.
-pub fn websocket() -> WebSocketConfig {
+/// The WebSocket of either end; the other end's messages have `max_message` bytes at most.
+pub fn websocket(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         // Allocated at once and for good: the default of 128 KiB was four fifths of an idle tunnel.
         .read_buffer_size(4 * 1024)
@@ -61,8 +61,8 @@ pub fn websocket() -> WebSocketConfig {
         .write_buffer_size(0)
         // One message being written, one ping and one pong.
         .max_write_buffer_size(MESSAGE_SIZE + 1024)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
 }
 
 /// The proxy's end: an HTTP/2 client.

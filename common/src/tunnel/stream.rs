@@ -41,6 +41,7 @@ pub struct TunnelStream<S> {
     watchdog: Watchdog,
     traffic: Arc<Traffic>,
     ending: Ending,
+    max_message: usize,
     /// A ping waits in the WebSocket for a flush that HTTP/2 may not ask for.
     unflushed: bool,
     closing: Closing,
@@ -72,8 +73,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
         traffic: Arc<Traffic>,
         ending: Ending,
     ) -> Self {
+        Self::with_limit(socket, role, liveness, traffic, ending, MAX_MESSAGE).await
+    }
+
+    /// The same, whose peer's messages have `max_message` bytes at most: not less than
+    /// [`MESSAGE_SIZE`], which is what a peer sends.
+    pub async fn with_limit(
+        socket: S,
+        role: Role,
+        liveness: Liveness,
+        traffic: Arc<Traffic>,
+        ending: Ending,
+        max_message: usize,
+    ) -> Self {
         let socket = Counted::new(socket, Arc::clone(&traffic));
-        let config = Some(settings::websocket());
+        let config = Some(settings::websocket(max_message));
         let websocket = WebSocketStream::from_raw_socket(socket, role, config).await;
         Self {
             websocket,
@@ -82,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
             watchdog: Watchdog::new(liveness),
             traffic,
             ending,
+            max_message,
             unflushed: false,
             closing: Closing::No,
         }
@@ -202,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TunnelStream<S> {
     /// Nothing more is read of a message that is larger than it may be, so this is the end. Its
     /// reason is told if it can be written at once: HTTP/2 shuts down nothing that has failed.
     fn too_big(&mut self, cx: &mut Context<'_>) -> io::Error {
-        let words = format!("a message over {MAX_MESSAGE} bytes");
+        let words = format!("a message over {} bytes (tunnel_message)", self.max_message);
         self.ending.say(Goodbye::new(Farewell::TooBig, words));
         if let Poll::Ready(Ok(Some(()))) = self.poll_say(cx) {
             let _ = Pin::new(&mut self.websocket).poll_flush(cx);

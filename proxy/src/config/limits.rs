@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use adit_common::registration::MAX_NAMES;
-use adit_common::tunnel::settings::{MAX_REQUEST_HEAD, MAX_STREAMS};
+use adit_common::tunnel::settings::{MAX_MESSAGE, MAX_REQUEST_HEAD, MAX_STREAMS, MESSAGE_SIZE};
 use serde::Deserialize;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -103,6 +103,9 @@ limits! {
     /// Bytes of a request's head: at most what the tunnel passes on, which is what a long
     /// `/federate?match[]=…` needs.
     request_head: Size = MAX_REQUEST_HEAD, 4096..=MAX_REQUEST_HEAD;
+    /// Bytes of a WebSocket message, in one frame or several: some HTTP/2 frames, of which a client gathers
+    /// 64 KiB, and a newer one may gather more.
+    tunnel_message: Size = MAX_MESSAGE, MESSAGE_SIZE..=16 * MAX_MESSAGE;
     /// How long a connection may be idle between requests. Go's transport, and so Prometheus,
     /// closes its own after five minutes: ours must not be the first to.
     idle_time: Time = 6 * MINUTE, SHORTEST..=60 * MINUTE;
@@ -278,7 +281,7 @@ mod tests {
     fn every_default_is_within_its_bounds_and_has_a_key() {
         // Through the same check as what is written.
         assert!(FileLimits::default().resolve().is_ok());
-        assert_eq!(Limits::KEYS.len(), 16);
+        assert_eq!(Limits::KEYS.len(), 17);
         for key in Limits::KEYS {
             let error = read(&format!("{key}: -1\n")).unwrap_err();
             assert!(!error.contains("unknown key"), "{error}");

@@ -16,9 +16,6 @@ use crate::Proxy;
 use crate::auth::{Changes, Denied, Grant, Place, Visitor};
 use crate::carrier::Session;
 
-/// In metrics: what has no key, since both ends must agree on it.
-const MESSAGE: &str = "tunnel_message";
-
 /// Whoever was let in, and by what.
 pub(super) struct Admitted {
     pub(super) visitor: Visitor,
@@ -56,7 +53,7 @@ pub(super) async fn live(
     let peer = admitted.visitor.peer();
     let span = tracing::info_span!("session", %peer, instance = %instance.id);
     async {
-        let opening = Tunnel::open(upgrade, proxy.config.liveness);
+        let opening = Tunnel::open(upgrade, proxy.config.liveness, proxy.limits.tunnel_message);
         match timeout(proxy.limits.registration_time, opening).await {
             Ok(Ok(tunnel)) => serve(&proxy, admitted, instance, tunnel).await,
             Ok(Err(why)) => tracing::info!(reason = %why, "tunnel failed"),
@@ -130,7 +127,7 @@ async fn serve(proxy: &Arc<Proxy>, admitted: Admitted, instance: Instance, tunne
     if let Some(End::Own(goodbye)) = ending.end()
         && goodbye.farewell == Farewell::TooBig
     {
-        proxy.metrics.limit(MESSAGE);
+        proxy.metrics.limit("tunnel_message");
     }
     part(proxy, &ending, driver, &tasks).await;
     tasks.end();

@@ -30,15 +30,21 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Waits for the upgrade and speaks HTTP/2 in it.
-    pub(super) async fn open(upgrade: OnUpgrade, liveness: Liveness) -> Result<Self, String> {
+    /// Its client's messages have `max_message` bytes at most.
+    pub(super) async fn open(
+        upgrade: OnUpgrade,
+        liveness: Liveness,
+        max_message: usize,
+    ) -> Result<Self, String> {
         let upgraded = upgrade.await.map_err(|error| error.to_string())?;
         let (traffic, ending) = (Arc::new(Traffic::default()), Ending::default());
-        let stream = TunnelStream::new(
+        let stream = TunnelStream::with_limit(
             TokioIo::new(upgraded),
             Role::Server,
             liveness,
             Arc::clone(&traffic),
             ending.clone(),
+            max_message,
         )
         .await;
         let tasks = Tasks::default();

@@ -137,7 +137,7 @@ async fn connections_in_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_too_large() {
-    let limited = Limited::to("").await;
+    let limited = Limited::to("tunnel_message: 128KiB").await;
     let other = FakeClient::register(limited.proxy.address, PI).await;
     other.accepted().await;
     let mut connection = limited.connection().await;
@@ -145,15 +145,15 @@ async fn a_message_that_is_too_large() {
         .write(upgrade_request().join("\r\n") + "\r\n\r\n")
         .await;
     assert_eq!(connection.head_and_no_more().await.status, 101);
-    // The head of a masked binary frame of 2 MiB.
+    // The head of a masked binary frame of 256 KiB.
     connection
-        .write(b"\x82\xff\0\0\0\0\0\x20\0\0\0\0\0\0")
+        .write(b"\x82\xff\0\0\0\0\0\x04\0\0\0\0\0\0")
         .await;
     let (mut stream, mut said) = connection.into_parts();
     let reading = stream.read_to_end(&mut said);
     let _ = within(PATIENCE, "the tunnel ends", reading).await;
     // A Close frame with 1009.
-    let close = b"\x03\xf1a message over 1048576 bytes";
+    let close = b"\x03\xf1a message over 131072 bytes (tunnel_message)";
     let at_end = said.len() - close.len();
     assert_eq!(&said[at_end..], close, "{said:?}");
     assert_eq!(said[at_end - 2..at_end], [0x88, close.len() as u8]);
