@@ -58,7 +58,8 @@ fn keep_limits(in_force: &Limits, read: &Limits) {
 /// Reads the file again and applies it. Names keep whoever holds them until they are claimed again.
 ///
 /// # Errors
-/// What is wrong and where; nothing has changed.
+/// What is wrong and where. Of the file that is wrong nothing has changed; the other one counts: who is
+/// revoked in it has not to wait for it.
 pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let _turn = proxy.rules.turn.lock().await;
     if proxy.config.source.is_empty() && proxy.auth.web().path().is_none() {
@@ -67,19 +68,21 @@ pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
     let (source, web) = (proxy.config.source.clone(), Arc::clone(proxy.auth.web()));
     // It blocks on the file system.
     let read = tokio::task::spawn_blocking(move || {
-        let settings = source.read()?;
-        // Last: it takes effect by itself.
-        web.reread()
-            .map_err(|error| format!("--web.config.file: {error}"))?;
-        Ok(settings)
+        // The second takes effect by itself.
+        source.read().map(|settings| (settings, web.reread()))
     });
     let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
     let metrics = &proxy.metrics;
     match read {
-        Ok(settings) => {
+        Ok((settings, web)) => {
             keep_limits(&proxy.limits, &settings.limits);
             proxy.rules.set(settings.rules, settings.trusted_proxies);
             proxy.auth.replace(settings.access);
+            if let Err(error) = web {
+                metrics.reload_successful.set(0);
+                tracing::error!(err = %error, "web configuration not reloaded");
+                return Err(format!("--web.config.file: {error}"));
+            }
             succeeded(proxy);
             tracing::info!("configuration reloaded");
             Ok("The configuration was reloaded.")

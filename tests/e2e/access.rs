@@ -293,3 +293,21 @@ async fn service_discovery_lists_what_is_offered() {
     let still = scraper::page(proxy.address, "/sd/targets").await.text();
     assert!(still.contains("pi:9100"), "{still}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_web_configuration_keeps_nobody_in_who_is_revoked() {
+    let files = Files::new(&two_sites());
+    let web = files.folder.path().join("web.yml");
+    fs::write(&web, "{}\n").unwrap();
+    let flag = format!("--web.config.file={}", web.display());
+    let proxy = Proxy::start(&[&flag, &files.flag()]).await;
+    let goes = FakeClient::register_with(proxy.address, &[SEVEN], offers("nas")).await;
+    goes.accepted().await;
+    fs::write(&web, "nonsense: [\n").unwrap();
+    fs::write(files.config(), "auth: {clients: []}\n").unwrap();
+    let request = "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let answer = scraper::send(proxy.address, request).await.expect(500);
+    assert!(answer.text().contains("web.yml"), "{}", answer.text());
+    let end = within(PATIENCE, "the end of a revoked session", goes.end()).await;
+    assert!(matches!(end, End::Peer(goodbye) if goodbye.farewell == Farewell::Denied));
+}
