@@ -116,7 +116,8 @@ fn instruction(scrape: &[u8]) -> Option<()> {
 
 /// One request, to that client, and nothing that anyone wrote ends a line.
 fn written(text: &[u8], fqdn: &str, port: Option<u16>, head: &http::request::Parts, body: &[u8]) {
-    let mut fields = vec![httparse::EMPTY_HEADER; 512];
+    // Half of the longest input; hyper takes no more than a hundred of a scraper.
+    let mut fields = vec![httparse::EMPTY_HEADER; 4096];
     let mut request = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = request.parse(text) else {
         panic!("no request: {:?}", String::from_utf8_lossy(text));
