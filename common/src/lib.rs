@@ -2,7 +2,8 @@
 //!
 //! The words (`name`, `target`, `deadline`, `headers`, `registration`, `fault`), who says it
 //! (`credentials`, `secret`), the way bytes cross
-//! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `web_config`, `telemetry`, `shutdown`).
+//! (`tunnel`), and what any program of ours needs at its edges (`net`, `config_file`, `http_config`, `web_config`,
+//! `telemetry`, `shutdown`).
 
 pub mod name;
 pub mod target;
@@ -21,6 +22,7 @@ pub mod tunnel;
 pub mod net;
 
 pub mod config_file;
+pub mod http_config;
 pub mod web_config;
 
 pub mod backoff;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use adit_common::http_config::{FileAuthorization, FileBasicAuth, FileTls, either};
 use adit_common::config_file::Parsed;
 use adit_common::name::Name;
 use adit_common::target::Target;
@@ -12,13 +13,11 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 
 use super::auth::FileAuth;
-use super::credentials::{FileAuthorization, FileBasicAuth};
 use super::http_proxy::FileHttpProxy;
 use super::path::Prefix;
 use super::size::Size;
-use super::tls::FileTls;
 use super::url::{ProxyUrl, UpstreamUrl};
-use super::{Cost, CredentialFile, TargetConfig};
+use super::{Cost, TargetConfig};
 
 /// The file as written. Every key has the flag of the same meaning; flags win.
 #[derive(Debug, Default, Deserialize)]
@@ -128,7 +127,7 @@ impl FileTarget {
         let cost = self.cost().map_err(|words| named(&words))?;
         let all = |paths: Vec<Parsed<Prefix>>| paths.into_iter().map(|path| path.0).collect();
         let credentials =
-            credentials(self.authorization, self.basic_auth, directory).map_err(|w| named(&w))?;
+            either(self.authorization, self.basic_auth, directory).map_err(|w| named(&w))?;
         Ok(TargetConfig {
             host: self.host.map(|host| host.0),
             labels: self.labels,
@@ -170,24 +169,10 @@ impl FileTarget {
     }
 }
 
-fn credentials(
-    authorization: Option<FileAuthorization>,
-    basic_auth: Option<FileBasicAuth>,
-    directory: &Path,
-) -> Result<Option<CredentialFile>, String> {
-    match (authorization, basic_auth) {
-        (None, None) => Ok(None),
-        (Some(bearer), None) => Ok(Some(bearer.resolve(directory))),
-        (None, Some(basic)) => basic.resolve(directory).map(Some),
-        (Some(_), Some(_)) => {
-            Err("authorization and basic_auth exclude each other: keep one".to_owned())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use adit_common::config_file::parse;
+    use adit_common::http_config::CredentialFile;
 
     use super::*;
 

@@ -1,15 +1,13 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
 //! [`file`] is the YAML, [`url`] the URLs in it and in flags, [`auth`] what proxies are shown,
-//! [`http_proxy`] what may stand before them; [`path`], [`size`], [`tls`] and [`credentials`] have what else
-//! has a form of its own; [`source`] reads file and flags together.
+//! [`http_proxy`] what may stand before them; [`path`] and [`size`] have what else has a form of its own;
+//! [`source`] reads file and flags together.
 
 pub mod auth;
-pub mod credentials;
 pub mod file;
 pub mod path;
 pub mod size;
-pub mod tls;
 pub mod http_proxy;
 pub mod url;
 
@@ -31,7 +29,7 @@ use adit_common::web_config::Web;
 use http::{HeaderValue, Method};
 
 pub use self::auth::Auth;
-pub use self::credentials::CredentialFile;
+pub use adit_common::http_config::CredentialFile;
 pub use self::http_proxy::{HttpProxy, HttpProxyChoice, HttpProxyUrl};
 pub use self::path::Prefix;
 pub use self::url::{ProxyUrl, UpstreamUrl};

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use adit_common::net::tls::ClientTls;
 use serde::Deserialize;
+
+use crate::net::tls::ClientTls;
 
 /// TLS towards a proxy or a target. Files are relative to the configuration file.
 #[derive(Debug, Default, Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use adit_common::credentials::Credentials;
-use adit_common::secret::{Secret, SecretError};
 use http::HeaderValue;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+
+use crate::credentials::Credentials;
+use crate::secret::{Secret, SecretError};
 
 /// Where the credentials for a target are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl CredentialFile {
     ///
     /// # Errors
     /// Names the file and never shows what is in it.
-    pub(crate) fn read(&self) -> Result<HeaderValue, SecretError> {
+    pub fn read(&self) -> Result<HeaderValue, SecretError> {
         let (path, credentials) = match self {
             Self::Bearer(path) => (path, Credentials::Bearer(Secret::read(path)?)),
             Self::Basic {
@@ -69,7 +70,7 @@ pub struct FileBasicAuth {
 
 impl FileAuthorization {
     /// With its file found.
-    pub(super) fn resolve(self, directory: &Path) -> CredentialFile {
+    pub fn resolve(self, directory: &Path) -> CredentialFile {
         CredentialFile::Bearer(directory.join(self.credentials_file))
     }
 }
@@ -79,7 +80,7 @@ impl FileBasicAuth {
     ///
     /// # Errors
     /// A user that RFC 7617 has no way to write.
-    pub(super) fn resolve(self, directory: &Path) -> Result<CredentialFile, String> {
+    pub fn resolve(self, directory: &Path) -> Result<CredentialFile, String> {
         if self.username.contains(':') || self.username.chars().any(char::is_control) {
             return Err("basic_auth: a username has no colon and no control character".to_owned());
         }
@@ -87,6 +88,25 @@ impl FileBasicAuth {
             username: self.username,
             password_file: directory.join(self.password_file),
         })
+    }
+}
+
+/// The one of two that was given.
+///
+/// # Errors
+/// Both were, or a user that RFC 7617 has no way to write.
+pub fn either(
+    authorization: Option<FileAuthorization>,
+    basic_auth: Option<FileBasicAuth>,
+    directory: &Path,
+) -> Result<Option<CredentialFile>, String> {
+    match (authorization, basic_auth) {
+        (None, None) => Ok(None),
+        (Some(bearer), None) => Ok(Some(bearer.resolve(directory))),
+        (None, Some(basic)) => basic.resolve(directory).map(Some),
+        (Some(_), Some(_)) => {
+            Err("authorization and basic_auth exclude each other: keep one".to_owned())
+        }
     }
 }
 
@@ -104,7 +124,7 @@ impl<'de> Deserialize<'de> for Inline {
 
 #[cfg(test)]
 mod tests {
-    use adit_common::config_file::parse;
+    use crate::config_file::parse;
 
     use super::*;
 
