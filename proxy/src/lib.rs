@@ -25,6 +25,13 @@ pub(crate) mod pushprox;
 pub(crate) mod registry;
 pub(crate) mod carrier;
 
+#[allow(dead_code, reason = "being built")]
+pub(crate) mod outbound;
+#[allow(dead_code, unused_imports, reason = "being built")]
+pub(crate) mod discovery;
+#[allow(dead_code, unused_imports, reason = "being built")]
+pub(crate) mod query;
+
 pub(crate) mod admin;
 pub(crate) mod reload;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use adit_common::http_config::{FileAuthorization, FileBasicAuth, FileTls, either};
 use adit_common::config_file::Parsed;
+use adit_common::http_config::{FileAuthorization, FileBasicAuth, FileTls, either};
 use adit_common::name::Name;
 use adit_common::target::Target;
 use http::{HeaderValue, Method};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use adit_common::http_config::FileTls;
 use adit_common::config_file::Parsed;
+use adit_common::http_config::FileTls;
 use adit_common::net::tls::ClientTls;
 use adit_common::target::{Scheme, Target};
 use serde::Deserialize;

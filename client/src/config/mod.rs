@@ -29,10 +29,10 @@ use adit_common::web_config::Web;
 use http::{HeaderValue, Method};
 
 pub use self::auth::Auth;
-pub use adit_common::http_config::CredentialFile;
 pub use self::http_proxy::{HttpProxy, HttpProxyChoice, HttpProxyUrl};
 pub use self::path::Prefix;
 pub use self::url::{ProxyUrl, UpstreamUrl};
+pub use adit_common::http_config::CredentialFile;
 
 /// The settings of a client. [`Config::from_args`] makes one from what a user would type.
 #[derive(Debug, Clone)]

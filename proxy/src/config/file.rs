@@ -10,6 +10,7 @@ use super::access::FileAuth;
 use super::duplicates::{Duplicates, Rules};
 use super::limits::FileLimits;
 use super::pattern::Pattern;
+use super::query::file::FileQuery;
 use super::trusted::Trusted;
 
 /// The file as written.
@@ -26,6 +27,8 @@ pub struct File {
     limits: FileLimits,
     /// Whom we believe where a request comes from.
     trusted_proxies: Vec<Parsed<Trusted>>,
+    /// One Prometheus out of many.
+    query: FileQuery,
 }
 
 /// Some names, and what holds for them.
@@ -62,8 +65,10 @@ impl File {
         let trusted = self.trusted_proxies.into_iter();
         let trusted_proxies = trusted.map(|trusted| trusted.0).collect();
         let access = self.auth.resolve(directory, token_file)?;
+        let query = self.query.resolve(directory)?;
         Ok(Settings {
             rules,
+            query,
             access,
             limits,
             trusted_proxies,

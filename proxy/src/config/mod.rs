@@ -1,7 +1,7 @@
 //! What is meant, after flags and file were read: the only form of the settings that travels.
 //!
 //! [`file`] is the YAML, [`exposure`] what must not be reachable; [`access`] who may what and [`duplicates`] who of several has a name, both
-//! in the words of [`pattern`]. [`limits`] is how much of everything there may be, [`trusted`] whom we believe where a request comes from.
+//! in the words of [`pattern`]. [`query`] is the query side: pools and their backends. [`limits`] is how much of everything there may be, [`trusted`] whom we believe where a request comes from.
 
 pub mod pattern;
 
@@ -9,6 +9,8 @@ pub mod access;
 pub mod duplicates;
 pub mod limits;
 pub mod trusted;
+
+pub mod query;
 
 pub mod external;
 
@@ -107,6 +109,7 @@ use self::duplicates::Rules;
 use self::external::ExternalUrl;
 use self::file::File;
 pub use self::limits::Limits;
+use self::query::Query;
 use self::trusted::TrustedProxies;
 
 /// All that is read again with the file; of it the limits are those of the start for as long as we run.
@@ -120,6 +123,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whom we believe where a request comes from.
     pub trusted_proxies: TrustedProxies,
+    /// One Prometheus out of many.
+    pub query: Query,
 }
 
 /// The settings of a proxy. [`Config::from_args`] makes one from what a user would type.

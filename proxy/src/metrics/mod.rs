@@ -1,10 +1,14 @@
-//! Every metric of the proxy: its name, unit and labels.
+//! Every metric of the proxy: its name, unit and labels. Those of the query side are in [`query`].
+
+mod query;
 
 use adit_common::telemetry::version;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
+pub(crate) use self::query::QueryMetrics;
 use crate::config::Limits;
 
 const NAMESPACE: &str = "adit_proxy";
@@ -44,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) reload_successful: IntGauge,
     pub(crate) reload_seconds: IntGauge,
     pub(crate) tasks: IntGauge,
+    pub(crate) query: QueryMetrics,
 }
 
 impl Metrics {
@@ -148,6 +153,7 @@ impl Metrics {
                 "When the configuration in force was read.",
             )?,
             tasks: make.gauge("tasks", "Tokio tasks alive.")?,
+            query: QueryMetrics::new(&make)?,
             registry,
         })
     }
@@ -201,6 +207,26 @@ impl Make<'_> {
         labels: &[&str],
     ) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn float_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<GaugeVec> {
+        self.register(GaugeVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(bounds.to_vec());
+        self.register(HistogramVec::new(opts, labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> prometheus::Result<Histogram> {

@@ -1,0 +1,89 @@
+//! What the query side counts. Whoever owns a backend takes its series away when it is gone.
+
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Make;
+
+/// From a request's first byte to a backend until its answer's head, in seconds.
+const HEAD_SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
+
+macro_rules! query_metrics {
+    ($($field:ident: $kind:ident = $make:ident($name:literal, $labels:expr, $help:literal);)*) => {
+        /// All of it; clones count together.
+        #[derive(Debug, Clone)]
+        pub(crate) struct QueryMetrics {
+            $(pub(crate) $field: $kind,)*
+            pub(crate) buffered: IntGauge,
+            pub(crate) duration: HistogramVec,
+        }
+
+        impl QueryMetrics {
+            pub(super) fn new(make: &Make<'_>) -> prometheus::Result<Self> {
+                Ok(Self {
+                    $($field: make.$make($name, $help, &$labels)?,)*
+                    buffered: make.gauge(
+                        "query_buffered_bytes",
+                        "Bytes of requests and answers that are held so that another backend can be asked.",
+                    )?,
+                    duration: make.histograms(
+                        "query_backend_request_duration_seconds",
+                        "From a request to a backend until the head of its answer.",
+                        &["pool", "backend"],
+                        &HEAD_SECONDS,
+                    )?,
+                })
+            }
+        }
+    };
+}
+
+query_metrics! {
+    requests: IntCounterVec = counters("query_requests_total", ["pool", "class", "code"],
+        "Queries by what was asked for and by the status they were answered with.");
+    backend_requests: IntCounterVec = counters("query_backend_requests_total", ["pool", "backend", "class", "code"],
+        "Requests to a backend by what was asked for and by its status, or by why there was none.");
+    in_flight: IntGaugeVec = gauges("query_backend_requests_in_flight", ["pool", "backend"],
+        "Requests under way at a backend.");
+    truncated: IntCounterVec = counters("query_truncated_total", ["pool", "backend"],
+        "Answers that broke off after their head had been passed on.");
+    retries: IntCounterVec = counters("query_retries_total", ["pool", "from", "reason"],
+        "Requests sent to another backend, by the one that failed and why.");
+    retries_denied: IntCounterVec = counters("query_retries_denied_total", ["pool"],
+        "Requests not sent to another backend since the retry budget was spent.");
+    hedges: IntCounterVec = counters("query_hedges_total", ["pool", "result"],
+        "Second requests sent before the first was answered, by which won.");
+    affinity: IntCounterVec = counters("query_affinity_total", ["pool", "type", "result"],
+        "Callers who were to stay with a backend: hit, miss, or broken since it could not be asked.");
+    primary_changes: IntCounterVec = counters("query_primary_changes_total", ["pool", "reason"],
+        "How often another backend became the first.");
+    panic: IntGaugeVec = gauges("query_panic_mode", ["pool"],
+        "Whether the pool has no backend that can be asked, and asks all of them.");
+    min_history_eligible: IntGaugeVec = gauges("query_min_history_eligible", ["pool"],
+        "Backends that go back as far as min-history says.");
+    up: IntGaugeVec = gauges("query_backend_up", ["pool", "backend"],
+        "Whether a backend is healthy.");
+    state: IntGaugeVec = gauges("query_backend_state", ["pool", "backend", "state"],
+        "1 for the state a backend is in.");
+    selected: IntGaugeVec = gauges("query_backend_selected", ["pool", "backend"],
+        "Whether a backend is the first to be asked.");
+    ejections: IntCounterVec = counters("query_backend_ejections_total", ["pool", "backend"],
+        "How often a backend was left alone for a while since requests to it had failed.");
+    probes: IntCounterVec = counters("query_backend_probes_total", ["pool", "backend", "result"],
+        "Probes by what came of them.");
+    history: GaugeVec = float_gauges("query_backend_history_seconds", ["pool", "backend"],
+        "How far back a backend's data goes.");
+    staleness: GaugeVec = float_gauges("query_backend_staleness_seconds", ["pool", "backend"],
+        "Since a backend's newest scrape, by its own clock.");
+    score: GaugeVec = float_gauges("query_backend_data_score", ["pool", "backend"],
+        "What the strategy compares.");
+    clock_skew: GaugeVec = float_gauges("query_backend_clock_skew_seconds", ["pool", "backend"],
+        "By how much a backend's clock is ahead of ours.");
+    replay: GaugeVec = float_gauges("query_backend_wal_replay_ratio", ["pool", "backend"],
+        "How much of its write-ahead log a starting backend has read.");
+    discovered: IntGaugeVec = gauges("query_discovery_backends", ["pool", "source"],
+        "Backends that a source of service discovery has.");
+    discovery_errors: IntCounterVec = counters("query_discovery_errors_total", ["pool", "source"],
+        "How often a source of service discovery could not be asked.");
+}

@@ -1,0 +1,29 @@
+//! What is asked: its kind, and what it says.
+//!
+//! 1. [`class`] knows every path of Prometheus and what may be done with it, from the head alone.
+//! 2. [`read`] takes the body in, up to a bound, and the parameters out of it and the URL.
+
+mod class;
+mod params;
+mod read;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+pub(crate) use self::class::{Class, Kind};
+pub(crate) use self::params::Params;
+
+/// A request for a backend, whole. What a strategy sees: a later one may look at the times it asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) class: Class,
+    pub(crate) method: Method,
+    /// Below the pool's prefix, with its slash, as it was sent.
+    pub(crate) path: String,
+    /// Behind the question mark, as it was sent.
+    pub(crate) query: Option<String>,
+    /// What passes: nothing between two hops, no credentials that were for us.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) params: Params,
+}

@@ -1,0 +1,1 @@
+//! Asking one backend after the other until one has answered.

@@ -1,0 +1,1 @@
+//! The backends among which one is chosen.
