@@ -3,19 +3,21 @@
 //! * [`direct`] dials it, with TLS and credentials where they are wanted, and keeps connections.
 //! * [`tunnel`] is a client's session, which ends the moment it is lost.
 //! * [`failure`] is why there was no answer, [`body`] the answer's body, [`load`] how much is under way.
+//! * [`passive`] is what requests tell of it.
 
 mod direct;
 
 mod body;
 mod failure;
 mod load;
+mod passive;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
 use http::{HeaderMap, Method};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::body::BackendBody;
@@ -23,7 +25,8 @@ pub(crate) use self::failure::Failure;
 pub(crate) use self::load::Load;
 
 use self::direct::Direct;
-use super::standing::Standing;
+use super::standing::{Member, Standing};
+use crate::config::query::Health;
 use crate::config::query::url::BackendUrl;
 
 /// One backend of a pool.
@@ -40,6 +43,12 @@ pub(crate) struct Backend {
     pub(crate) load: Load,
     /// How it is, and whoever wants to know when that changes.
     pub(crate) standing: watch::Sender<Standing>,
+    /// How it is watched: the pool's `health`.
+    pub(crate) rules: Arc<Health>,
+    /// Its place in its pool: [`Peers::join`](super::standing::Peers::join).
+    pub(crate) member: Member,
+    /// A probe is wanted at once: `Notify::new()`.
+    pub(crate) wanted: Notify,
 }
 
 /// What a backend is sent. Path and query are below its own prefix, as they came.
