@@ -17,8 +17,6 @@ pub(super) enum Next {
 /// How a try was lost, as far as that decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// Nothing was sent: the place there was taken.
-    Unsent,
     /// Another backend may do better.
     Failed,
     /// One other backend may do better.
@@ -64,12 +62,10 @@ impl Course {
     /// What follows when a try was lost, `others` are left and there is time. A retry is paid for.
     pub(super) fn lost(&mut self, loss: Loss, others: bool, budget: &Budget) -> Next {
         match loss {
-            // Not a try.
-            Loss::Unsent if others => return Next::Again,
             Loss::FailedOnce if self.once => return Next::Over,
             _ if !others || !self.may_repeat() => return Next::Over,
             Loss::FailedOnce => self.once = true,
-            Loss::Failed | Loss::Unsent => {}
+            Loss::Failed => {}
         }
         match budget.spend() {
             true => Next::Again,
@@ -126,10 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_budget_is_not_the_end_of_first_tries() {
-        let budget = Budget::new(0.0, 0.0, 1.0);
+    fn a_retry_that_nobody_could_answer_costs_nothing() {
+        let budget = Budget::new(0.0, 1.0, 1.0);
         let mut course = Course::new(&class(true), 3);
-        assert_eq!(course.lost(Loss::Unsent, true, &budget), Next::Again);
+        course.sent();
+        assert_eq!(course.lost(Loss::Failed, false, &budget), Next::Over);
+        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Again);
         course.sent();
         assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Denied);
     }
@@ -141,16 +139,14 @@ mod tests {
             retry: bool,
             most in 0usize..6,
             losses in proptest::collection::vec(
-                proptest::sample::select(&[Loss::Unsent, Loss::Failed, Loss::FailedOnce][..]),
+                proptest::sample::select(&[Loss::Failed, Loss::FailedOnce][..]),
                 0..20,
             ),
         ) {
             let mut course = Course::new(&class(retry), most);
             let budget = plenty();
             for loss in losses {
-                if loss != Loss::Unsent {
-                    course.sent();
-                }
+                course.sent();
                 if course.lost(loss, true, &budget) != Next::Again {
                     break;
                 }
