@@ -14,6 +14,9 @@ pub(crate) enum Refusal {
     /// No pool has this host and path.
     #[error("no pool answers to {0}")]
     NoPool(String),
+    /// It is no path, or one to us and another to somebody behind us.
+    #[error("the path is not passed on: it has {0}")]
+    BadPath(&'static str),
     /// It changes something, or shows what is nobody's business.
     #[error("{what} is not passed on: it is refused unless the pool's \"allow\" has {key}")]
     Denied {
@@ -68,7 +71,7 @@ impl Refusal {
             // Grafana asks again with GET on 405, and on 400 too, where it would help nobody.
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "bad_data"),
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
-            Self::BadBody => (StatusCode::BAD_REQUEST, "bad_data"),
+            Self::BadPath(_) | Self::BadBody => (StatusCode::BAD_REQUEST, "bad_data"),
             Self::BodyTooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "unavailable"),
             Self::Nobody(_) | Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

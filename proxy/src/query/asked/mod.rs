@@ -1,10 +1,12 @@
 //! What is asked: its kind, and what it says.
 //!
-//! 1. [`class`] knows every path of Prometheus and what may be done with it, from the head alone.
+//! 1. [`class`] knows every path of Prometheus and what may be done with it, from the head alone,
+//!    in whatever [`spelling`].
 //! 2. [`read`] takes the body in, up to a bound, and the parameters out of it and the URL.
 //!
 //! [`memory`] is the bound on what is held by all of them together.
 
+mod spelling;
 mod class;
 mod params;
 mod read;
