@@ -39,7 +39,7 @@ pub(crate) use self::consistent_hash::distance;
 use self::consistent_hash::ConsistentHash;
 use self::first_available::FirstAvailable;
 use self::least_loaded::LeastLoaded;
-use self::lineup::Lineup;
+use self::lineup::{Lineup, bring_forward};
 use self::min_history::MinHistory;
 use self::most_data::MostData;
 use self::random::Random;
@@ -80,6 +80,25 @@ pub(crate) struct Order {
     pub(crate) panic: bool,
     /// Why the first is the first.
     pub(crate) reason: &'static str,
+}
+
+impl Order {
+    /// Moves one of the equals to the front. Whoever is none of them stays where it is, and in a panic
+    /// there are no equals: says whether it is the first now.
+    pub(crate) fn prefer(&mut self, candidate: usize, reason: &'static str) -> bool {
+        let place = self.alike().iter().position(|i| *i == candidate);
+        if let Some(place) = place {
+            bring_forward(&mut self.indices, place);
+            self.reason = reason;
+        }
+        place.is_some()
+    }
+
+    /// Those at the front that are as good as each other.
+    pub(crate) fn alike(&self) -> &[usize] {
+        let equals = if self.panic { 0 } else { self.equals };
+        self.indices.get(..equals).unwrap_or_default()
+    }
 }
 
 /// Another one is the first from now on.
