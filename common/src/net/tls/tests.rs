@@ -20,7 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ClientTls, Connector, TlsError, certificates, system_roots};
+use crate::secret::Secret;
+
+use super::{ClientTls, Connector, Pem, TlsError, certificates, system_roots};
 
 struct Ca(Issuer<'static, KeyPair>);
 
