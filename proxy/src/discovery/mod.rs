@@ -4,6 +4,7 @@
 //! to a [`Report`]. [`union`] holds what each said last, and makes one list of all.
 
 mod union;
+mod kubernetes;
 
 use std::num::NonZero;
 
