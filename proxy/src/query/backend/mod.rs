@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::body::BackendBody;
 pub(crate) use self::failure::Failure;
-pub(crate) use self::load::Load;
+pub(crate) use self::load::{Load, UnderWay};
 
 use self::direct::Direct;
 use super::standing::{Member, Standing};
