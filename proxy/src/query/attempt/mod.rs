@@ -150,5 +150,6 @@ fn question(asked: &Asked) -> Question {
         path_and_query,
         headers: asked.headers.clone(),
         body: asked.body.clone(),
+        repeatable: asked.class.retry,
     }
 }
