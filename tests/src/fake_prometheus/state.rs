@@ -104,7 +104,9 @@ pub(super) struct ProbeAnswer(pub(super) Arc<dyn Fn(&str) -> Value + Send + Sync
 
 /// Decides by the request.
 #[derive(Clone)]
-pub(super) struct Hook(pub(super) Arc<dyn Fn(&Seen<'_>) -> Option<Fixed> + Send + Sync>);
+pub(super) struct Hook(pub(super) Arc<Decide>);
+
+type Decide = dyn Fn(&Seen<'_>) -> Option<Fixed> + Send + Sync;
 
 impl State {
     /// Healthy: started a day ago, with a day's data, three targets, the newest of them seconds old.
