@@ -6,6 +6,7 @@ mod commits;
 mod hedges;
 mod holds;
 mod leaves;
+mod passes;
 mod refuses;
 mod retries;
 
