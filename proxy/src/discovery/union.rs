@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::found::MOST_FOUND;
 use super::{Found, Listed};
-use crate::config::query::Source;
+use crate::config::query::{KubernetesSelect, Source};
 
 /// What all sources of a pool said.
 #[derive(Debug)]
@@ -251,7 +251,11 @@ fn called(source: &Source) -> (&'static str, String) {
         Source::File(file) => ("file", file.path.display().to_string()),
         Source::Dns(dns) => ("dns", dns.name.clone()),
         Source::Http(http) => ("http", without_user(&http.url)),
-        Source::Kubernetes(cluster) => ("kubernetes", cluster.namespace.clone()),
+        Source::Kubernetes(cluster) => {
+            let (KubernetesSelect::Service(which) | KubernetesSelect::Pods(which)) =
+                &cluster.select;
+            ("kubernetes", format!("{}/{which}", cluster.namespace))
+        }
         Source::Marathon(marathon) => {
             let urls: Vec<String> = marathon.urls.iter().map(|url| without_user(url)).collect();
             ("marathon", urls.join(","))
