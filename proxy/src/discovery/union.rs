@@ -23,8 +23,9 @@ pub(super) struct State {
 }
 
 /// One source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Part {
+    source: Source,
     kind: &'static str,
     what: String,
     /// The last list with anything in it.
@@ -75,7 +76,21 @@ pub(super) enum Turn {
 impl State {
     /// What is written down is there at once.
     pub(super) fn new(sources: &[Source], grace: Duration, now: Instant) -> Self {
-        let part = |source| Part::new(source, now);
+        let nothing = Self {
+            grace,
+            parts: Vec::new(),
+        };
+        nothing.again(sources, grace, now)
+    }
+
+    /// With other sources. What those said last that are the same is still known: a pool is not empty
+    /// for a moment after each reload, nor for an outage during which somebody reloads.
+    pub(super) fn again(&self, sources: &[Source], grace: Duration, now: Instant) -> Self {
+        let part = |source: &Source| {
+            let mut known = self.parts.iter();
+            let known = known.find(|part| part.source == *source);
+            known.map_or_else(|| Part::new(source, now), Part::clone)
+        };
         Self {
             grace,
             parts: sources.iter().map(part).collect(),
@@ -160,6 +175,7 @@ impl Part {
             _ => (Vec::new(), SourceStanding::Waiting),
         };
         Self {
+            source: source.clone(),
             kind,
             what,
             last,
