@@ -5,6 +5,7 @@
 
 mod union;
 mod kubernetes;
+mod marathon;
 
 use std::num::NonZero;
 
@@ -39,3 +40,12 @@ impl Found {
         self
     }
 }
+
+#[cfg(test)]
+#[path = "../../../tests/src/fake_clusters/mod.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is another crate's, and has all that one needs"
+)]
+mod fake_clusters;

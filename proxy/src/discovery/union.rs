@@ -12,6 +12,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Of a source on its own.
+    #[cfg(test)]
+    pub(crate) fn into(news: mpsc::Sender<(usize, Result<Vec<Found>, String>)>) -> Self {
+        Self { source: 0, news }
+    }
+
     /// This is all there is, as of now.
     pub(crate) async fn found(&self, found: Vec<Found>) {
         // Nobody listens any more when the pool is gone, and then the source goes too.
