@@ -12,10 +12,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Of a source on its own.
     #[cfg(test)]
-    pub(crate) fn into(news: mpsc::Sender<(usize, Result<Vec<Found>, String>)>) -> Self {
-        Self { source: 0, news }
+    pub(super) fn new(
+        source: usize,
+        news: mpsc::Sender<(usize, Result<Vec<Found>, String>)>,
+    ) -> Self {
+        Self { source, news }
     }
 
     /// This is all there is, as of now.

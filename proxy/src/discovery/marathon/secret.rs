@@ -28,7 +28,7 @@ pub(super) struct Principal {
 }
 
 enum Proof {
-    Key(RsaKeyPair),
+    Key(Box<RsaKeyPair>),
     Password(Secret),
 }
 
@@ -71,7 +71,7 @@ impl Principal {
             Some(_) => Err(format!("{name}: expected a string")),
         };
         let proof = match (field("private_key")?, field("password")?) {
-            (Some(pem), _) => Proof::Key(key(&pem)?),
+            (Some(pem), _) => Proof::Key(Box::new(key(&pem)?)),
             (None, Some(password)) => Proof::Password(Secret::new(password)),
             (None, None) => return Err("private_key is missing, and so is password".to_owned()),
         };

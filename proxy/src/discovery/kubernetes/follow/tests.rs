@@ -73,7 +73,7 @@ impl Followed {
     ) -> Self {
         let (sender, news) = mpsc::channel(16);
         let mut following = JoinSet::new();
-        let mut follower = Follower::new(source, Report::into(sender), surroundings, pace);
+        let mut follower = Follower::new(source, Report::new(0, sender), surroundings, pace);
         following.spawn(async move { follower.run().await });
         Self {
             news,

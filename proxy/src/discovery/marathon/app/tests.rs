@@ -142,8 +142,7 @@ fn tasks_that_are_of_no_use_are_left_out() {
     }
     let mut in_container = app(json!({"networks": [{"mode": "container"}],
         "container": {"portMappings": [{"containerPort": 9090}]}}));
-    let address = |ip: &str| json!([{"ipAddress": ip, "protocol": "IPv6"}]);
-    in_container["tasks"][0]["ipAddresses"] = address("fd00::2");
+    in_container["tasks"][0]["ipAddresses"] = json!([{"ipAddress": "fd00::2"}]);
     assert_eq!(urls(in_container.clone(), None), ["http://[fd00::2]:9090"]);
     in_container["tasks"][0]["ipAddresses"] = Value::Null;
     assert_eq!(urls(in_container, None), [""; 0]);

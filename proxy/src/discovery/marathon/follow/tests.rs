@@ -44,7 +44,7 @@ impl Followed {
     fn start(source: MarathonSource) -> Self {
         let (sender, news) = mpsc::channel(1);
         let mut following = JoinSet::new();
-        following.spawn(follow(source, Report::into(sender)));
+        following.spawn(follow(source, Report::new(0, sender)));
         Self {
             news,
             _following: following,
