@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::report::News;
 use super::union::{State, Turn};
-use super::{Listed, Report, dns, file, http, kubernetes, tunnel};
+use super::{Listed, Report, dns, file, http, kubernetes, marathon, tunnel};
 use crate::config::query::Source;
 use crate::metrics::QueryMetrics;
 use crate::registry::Registry;
@@ -41,8 +41,9 @@ pub(super) fn source(
         Source::Kubernetes(source) => {
             tasks.spawn(kubernetes::follow(source, report));
         }
-        // Its own comes with the merge of discovery/marathon.
-        Source::Marathon(_) => {}
+        Source::Marathon(source) => {
+            tasks.spawn(marathon::follow(source, report));
+        }
     }
 }
 
