@@ -29,7 +29,7 @@ mod refusal;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Incoming};
@@ -55,4 +55,37 @@ pub(crate) async fn answer(
     refusal
         .answer()
         .map(|words| words.map_err(|never| match never {}).boxed())
+}
+
+/// Whether queries can be answered.
+///
+/// # Errors
+/// Which pool has nobody to ask.
+pub(crate) fn is_ready(proxy: &Proxy) -> Result<(), String> {
+    match proxy.config.settings.query.pools.first() {
+        Some(pool) => Err(format!(
+            "pool {} has no backend that can be asked",
+            pool.name
+        )),
+        None => Err("there is no pool".to_owned()),
+    }
+}
+
+/// Every backend of the pools that the caller may ask, and how it is.
+pub(crate) fn backends(_proxy: &Proxy, _caller: &Caller) -> serde_json::Value {
+    serde_json::Value::Array(Vec::new())
+}
+
+/// Whom `path_and_query` would be sent to, and why.
+///
+/// # Errors
+/// Why to nobody.
+pub(crate) fn explain(
+    _proxy: &Proxy,
+    _caller: &Caller,
+    _headers: &HeaderMap,
+    _host: Option<&str>,
+    path_and_query: &str,
+) -> Result<serde_json::Value, String> {
+    Err(Refusal::NoPool(path_and_query.to_owned()).to_string())
 }
