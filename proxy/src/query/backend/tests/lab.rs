@@ -166,10 +166,10 @@ pub(super) fn get(path_and_query: &str) -> Question {
     }
 }
 
-pub(super) fn post(path: &str, body: &'static str) -> Question {
+pub(super) fn post(path: &str, body: impl Into<Bytes>) -> Question {
     Question {
         method: Method::POST,
-        body: Bytes::from_static(body.as_bytes()),
+        body: body.into(),
         ..get(path)
     }
 }
