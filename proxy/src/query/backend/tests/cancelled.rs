@@ -89,10 +89,8 @@ async fn the_connection_of_whoever_leaves_is_closed() {
 #[tokio::test]
 async fn an_answer_that_has_come_whole_keeps_its_connection() {
     let server = Server::start(|_, mut peer| async move {
-        loop {
-            peer.answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
-                .await;
-        }
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        while peer.answer(answer).await {}
     })
     .await;
     let backend = server.backend();
