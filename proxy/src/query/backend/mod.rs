@@ -5,6 +5,7 @@
 //! * Either sends a [`question`], with the [`credentials`] there are for it, and lets pass of the
 //!   [`answer`] what may.
 //! * [`failure`] is why there was no answer, [`body`] the answer's body, [`load`] how much is under way.
+//! * [`passive`] is what requests tell of it.
 
 mod question;
 mod credentials;
@@ -17,22 +18,24 @@ mod body;
 
 mod failure;
 mod load;
+mod passive;
 
 use std::sync::Arc;
 
 use http::Response;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::body::BackendBody;
 pub(crate) use self::failure::Failure;
-pub(crate) use self::load::Load;
+pub(crate) use self::load::{Load, UnderWay};
 pub(crate) use self::question::Question;
 
 use self::credentials::Shown;
 use self::direct::Direct;
 use self::tunnel::Tunnel;
-use super::standing::Standing;
+use super::standing::{Member, Peers, Standing};
+use crate::config::query::Health;
 use crate::config::query::url::{BackendUrl, Way};
 use crate::discovery::Found;
 use crate::outbound::Outbound;
@@ -52,6 +55,12 @@ pub(crate) struct Backend {
     pub(crate) load: Load,
     /// How it is, and whoever wants to know when that changes.
     pub(crate) standing: watch::Sender<Standing>,
+    /// How it is watched: the pool's `health`.
+    pub(crate) rules: Arc<Health>,
+    /// Its place among its peers.
+    pub(crate) member: Member,
+    /// A probe is wanted at once.
+    pub(crate) wanted: Notify,
 }
 
 /// The way to it.
@@ -62,8 +71,8 @@ enum Reach {
 }
 
 impl Backend {
-    /// The backend that was found, named and first found by whom `source` says. It blocks: what TLS and
-    /// its credentials need is read.
+    /// The backend that was found, named and first found by whom `source` says, among its `peers` and
+    /// watched by the pool's `rules`. It blocks: what TLS and its credentials need is read.
     ///
     /// # Errors
     /// Which file, and what is wrong with it.
@@ -72,6 +81,8 @@ impl Backend {
         name: Arc<str>,
         source: &'static str,
         registry: &Arc<Registry>,
+        rules: &Arc<Health>,
+        peers: &Arc<Peers>,
     ) -> Result<Arc<Self>, String> {
         let Found { url, manner, .. } = found;
         let of_it = |why: String| format!("backend {url}: {why}");
@@ -92,7 +103,38 @@ impl Backend {
             source,
             load: Load::default(),
             standing: watch::Sender::new(Standing::new(Instant::now())),
+            rules: Arc::clone(rules),
+            member: peers.join(),
+            wanted: Notify::new(),
         }))
+    }
+
+    /// One that is dialled, with defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        name: &str,
+        address: std::net::SocketAddr,
+        rules: &Arc<Health>,
+        peers: &Arc<Peers>,
+    ) -> Arc<Self> {
+        let url: BackendUrl = format!("http://{address}").parse().unwrap();
+        let found = Found::new(url.clone(), &crate::config::query::Manner::default());
+        let outbound = Outbound::new(&found.manner.tls).unwrap();
+        let shown = Shown::of(&found).unwrap();
+        let scheme = adit_common::target::Scheme::Http;
+        Arc::new(Self {
+            reach: Reach::Direct(Direct::new(scheme, outbound, shown)),
+            name: name.into(),
+            url,
+            priority: 0,
+            weight: 1,
+            source: "static",
+            load: Load::default(),
+            standing: watch::Sender::new(Standing::new(Instant::now())),
+            rules: Arc::clone(rules),
+            member: peers.join(),
+            wanted: Notify::new(),
+        })
     }
 
     /// Sends it and waits for the head of the answer. Dropping the future, or the answer's body before
