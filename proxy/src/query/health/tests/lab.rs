@@ -70,7 +70,7 @@ pub(super) struct Watched {
     pub(super) backend: Arc<Backend>,
     pub(super) metrics: Metrics,
     pub(super) told: Arc<AtomicUsize>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 pub(super) fn says(status: u16, body: &str) -> Reply {
@@ -258,12 +258,18 @@ impl Watched {
             backend,
             metrics,
             told,
-            _task: task,
+            task,
         }
     }
 
     pub(super) fn alone(address: SocketAddr) -> Self {
         Self::of(address, rules(), &Arc::default())
+    }
+
+    /// Is watched no longer; what metrics there are then.
+    pub(super) async fn ends(mut self) -> Metrics {
+        self.task.shutdown().await;
+        self.metrics
     }
 
     /// Waits until that holds.
