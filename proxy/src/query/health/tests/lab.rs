@@ -249,7 +249,9 @@ impl Watched {
         let told = Arc::new(AtomicUsize::new(0));
         let telling = {
             let told = Arc::clone(&told);
-            move || drop(told.fetch_add(1, Ordering::SeqCst))
+            move || {
+                told.fetch_add(1, Ordering::SeqCst);
+            }
         };
         let mut task = JoinSet::new();
         let every = Duration::from_millis(50);
