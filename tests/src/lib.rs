@@ -4,7 +4,7 @@
 //! * [`prometheus`], [`node_exporter`] and the [`http_proxy`] of a company are Debian's, each a
 //!   [`program`] that a test owns.
 //! * [`target`] is what is scraped: it says exactly the bytes it is told to, and remembers the
-//!   bytes it was sent.
+//!   bytes it was sent. [`fake_prometheus`] is what is queried.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
 //! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`hostile`] one that lies in
@@ -12,6 +12,7 @@
 //!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
+//! * [`fake_clusters`] are a Kubernetes API server and a Marathon, in which backends are found.
 //! * [`fronts`] are Debian's nginx, Caddy, HAProxy and Apache, set up by our examples.
 //! * [`metrics`] is what a program says of itself, as numbers; [`log`] its lines, read strictly;
 //!   [`marked`] are secrets that must be found in neither.
@@ -33,6 +34,7 @@ pub mod program;
 pub mod fronts;
 
 pub mod target;
+pub mod fake_prometheus;
 pub mod scraper;
 
 pub mod tunnel;
@@ -40,6 +42,7 @@ pub mod hostile;
 pub mod pushprox;
 pub mod fake_proxy;
 pub mod scripted_proxy;
+pub mod fake_clusters;
 pub mod network;
 pub mod tls;
 

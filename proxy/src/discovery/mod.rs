@@ -4,7 +4,8 @@
 //! it has [`found`], or that it failed, in a [`report`]. What is written down is [`found`] without any.
 //!
 //! * [`file`] is a list that somebody writes, [`dns`] one of records, [`http`] one at a URL; [`groups`] is
-//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer.
+//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] what
+//!   a cluster runs, and [`marathon`].
 //! * [`turns`] says when the next look is, and keeps what blocks off the runtime.
 //! * [`union`] holds what each source said last, and makes one list of all: a source that cannot be asked
 //!   is believed for a while, and so is one whose list is suddenly empty.
@@ -21,6 +22,8 @@ mod file;
 mod dns;
 mod http;
 mod tunnel;
+mod kubernetes;
+mod marathon;
 
 mod union;
 mod follow;
@@ -47,6 +50,9 @@ use crate::registry::Registry;
 pub(crate) struct Discovery {
     listed: watch::Receiver<Arc<Vec<Listed>>>,
     state: Arc<Mutex<State>>,
+    registry: Arc<Registry>,
+    metrics: QueryMetrics,
+    pool: Arc<str>,
     _tasks: JoinSet<()>,
 }
 
@@ -60,24 +66,48 @@ impl Discovery {
         metrics: QueryMetrics,
         pool: Arc<str>,
     ) -> Self {
+        let state = State::new(sources, grace, Instant::now());
+        Self::begin(state, sources, Arc::clone(registry), metrics, pool)
+    }
+
+    /// The same pool's, with other sources or another grace. What sources said that are still there is
+    /// listed when this returns, and all of them are looked at anew.
+    pub(crate) fn again(&self, sources: &[Source], grace: Duration) -> Self {
+        let state = {
+            let known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            known.again(sources, grace, Instant::now())
+        };
+        let (registry, metrics) = (Arc::clone(&self.registry), self.metrics.clone());
+        Self::begin(state, sources, registry, metrics, Arc::clone(&self.pool))
+    }
+
+    fn begin(
+        state: State,
+        sources: &[Source],
+        registry: Arc<Registry>,
+        metrics: QueryMetrics,
+        pool: Arc<str>,
+    ) -> Self {
         let now = Instant::now();
-        let state = State::new(sources, grace, now);
-        let mut journal = Journal::new(pool, metrics, &state);
+        let mut journal = Journal::new(Arc::clone(&pool), metrics.clone(), &state);
         let list = Arc::new(state.list(now));
-        journal.listed(&[], &list, &state, now);
+        journal.begins(&list, &state, now);
         let (tell, listed) = watch::channel(list);
         let state = Arc::new(Mutex::new(state));
         let (news, heard) = report::channel();
         let mut tasks = JoinSet::new();
         for (index, source) in sources.iter().enumerate() {
             let report = Report::new(index, news.clone());
-            follow::source(source.clone(), report, registry, &mut tasks);
+            follow::source(source.clone(), report, &registry, &mut tasks);
         }
         drop(news);
         tasks.spawn(follow::all(heard, Arc::clone(&state), tell, journal));
         Self {
             listed,
             state,
+            registry,
+            metrics,
+            pool,
             _tasks: tasks,
         }
     }
@@ -97,3 +127,12 @@ impl Discovery {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "../../../tests/src/fake_clusters/mod.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is another crate's, and has all that one needs"
+)]
+mod fake_clusters;

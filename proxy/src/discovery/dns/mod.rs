@@ -65,4 +65,6 @@ async fn found(source: &DnsSource, resolver: &Resolver) -> Result<Vec<Found>, St
 }
 
 #[cfg(test)]
+mod dnsmasq;
+#[cfg(test)]
 mod tests;

@@ -108,3 +108,39 @@ fn alone(server: SocketAddr) -> NameServerConfig {
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_hosts_file_goes_before_the_dns() {
+        // Nobody answers there, and nobody is asked.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut resolver = Resolver::new(Some(nobody)).unwrap();
+        let mut hosts = Hosts::default();
+        let file = "192.0.2.1 prom.test prom\n192.0.2.2 prom\nfd00::1 prom\n";
+        hosts.read_hosts_conf(file.as_bytes()).unwrap();
+        resolver.hosts = Some(hosts);
+        for (name, kind, addresses) in [
+            ("prom", RecordType::A, &["192.0.2.1", "192.0.2.2"][..]),
+            ("PROM.test", RecordType::A, &["192.0.2.1"]),
+            ("prom", RecordType::AAAA, &["fd00::1"]),
+        ] {
+            let records = resolver.ask(name, kind).await.unwrap();
+            let records: Vec<String> = records
+                .iter()
+                .map(|record| record.ip_addr().unwrap().to_string())
+                .collect();
+            assert_eq!(records, addresses, "{name} {kind}");
+        }
+    }
+
+    #[test]
+    fn the_systems_configuration_is_read() {
+        match Resolver::new(None) {
+            Ok(resolver) => assert!(resolver.hosts.is_some()),
+            Err(why) => assert!(why.starts_with("/etc/resolv.conf: "), "{why}"),
+        }
+    }
+}

@@ -19,6 +19,14 @@ pub(super) struct Counts {
     pub(super) metrics: QueryMetrics,
 }
 
+impl Counts {
+    /// Another is asked, since this one failed, for this reason.
+    pub(super) fn retried(&self, from: &str, reason: &str) {
+        let labels = [&*self.pool, from, reason];
+        self.metrics.retries.with_label_values(&labels).inc();
+    }
+}
+
 /// A request at a backend. Dropping it says nothing of the backend: the caller has left, or another
 /// was faster.
 #[derive(Debug)]
@@ -122,7 +130,12 @@ impl Visit {
     /// What came of it, once.
     fn count(&mut self, code: &str) {
         if !std::mem::replace(&mut self.counted, true) {
-            let labels = [&*self.counts.pool, &*self.backend.name, self.kind.as_str(), code];
+            let labels = [
+                &*self.counts.pool,
+                &*self.backend.name,
+                self.kind.as_str(),
+                code,
+            ];
             let requests = &self.counts.metrics.backend_requests;
             requests.with_label_values(&labels).inc();
         }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::budget::Budget;
 use super::counted::Counts;
 use super::latency::Latencies;
-use super::once::Outcome;
+use super::once::{Lost, Outcome};
 use crate::config::query::Hedge;
 
 /// Hedges at once after a quiet time.
@@ -65,35 +65,30 @@ pub(super) async fn wait<'a>(
 
 /// What came of two tries: the first good answer, or both failures in the order in which they came.
 pub(super) enum Race {
-    Won {
-        outcome: Outcome,
-        by_second: bool,
-    },
-    Lost(Outcome, Outcome),
+    Won { outcome: Outcome, by_second: bool },
+    Lost(Lost, Lost),
 }
 
 /// The first good answer of two wins, and the other try is cancelled. When one fails the other goes on.
-pub(super) async fn race(
-    first: Trying<'_>,
-    second: Trying<'_>,
-    counts: &Counts,
-) -> Race {
+pub(super) async fn race(first: Trying<'_>, second: Trying<'_>, counts: &Counts) -> Race {
     let (outcome, other, by_second) = match select(first, second).await {
         Either::Left((outcome, second)) => (outcome, second, false),
         Either::Right((outcome, first)) => (outcome, first, true),
     };
     let race = match outcome {
-        Outcome::Answer(_) => Race::Won { outcome, by_second },
-        Outcome::Lost(_) => match other.await {
-            won @ Outcome::Answer(_) => Race::Won {
-                outcome: won,
+        Outcome::Answer(..) => Race::Won { outcome, by_second },
+        Outcome::Lost(lost) => match other.await {
+            outcome @ Outcome::Answer(..) => Race::Won {
+                outcome,
                 by_second: !by_second,
             },
-            lost @ Outcome::Lost(_) => Race::Lost(outcome, lost),
+            Outcome::Lost(other) => Race::Lost(lost, other),
         },
     };
     let result = match &race {
-        Race::Won { by_second: true, .. } => "second",
+        Race::Won {
+            by_second: true, ..
+        } => "second",
         Race::Won { .. } => "first",
         Race::Lost(..) => "both-failed",
     };

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::counted::Visit;
@@ -18,7 +19,6 @@ use super::stream::{Passed, QueryBody};
 use crate::query::asked::{Class, Memory};
 use crate::query::backend::{Backend, BackendBody, Failure, Question};
 use crate::query::standing::State;
-use http_body_util::BodyExt as _;
 
 /// The rest of an error must follow its head at once; else it is judged by what is there.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
@@ -41,8 +41,8 @@ pub(super) struct Inquiry<'a> {
 
 /// What came of one try.
 pub(super) enum Outcome {
-    /// The caller can have this.
-    Answer(Response<QueryBody>),
+    /// The caller can have this, by this backend.
+    Answer(Response<QueryBody>, Arc<Backend>),
     /// Nothing, or nothing good.
     Lost(Lost),
 }
@@ -62,7 +62,12 @@ pub(super) struct Lost {
 impl Inquiry<'_> {
     /// Asks. `replaceable`: somebody else could be asked, so one that goes down meanwhile is not waited
     /// for. `begun` is set as soon as an answer begins. Dropping the future cancels it at the backend.
-    pub(super) async fn ask(&self, mut visit: Visit, replaceable: bool, begun: &AtomicBool) -> Outcome {
+    pub(super) async fn ask(
+        &self,
+        mut visit: Visit,
+        replaceable: bool,
+        begun: &AtomicBool,
+    ) -> Outcome {
         let head = tokio::select! {
             head = self.head(&visit.backend) => head,
             why = goes_down(&visit.backend), if replaceable => {
@@ -94,8 +99,8 @@ impl Inquiry<'_> {
         match timeout_at(until, backend.send(self.question.clone(), in_all)).await {
             Ok(head) => head,
             Err(_) => {
-                let took = Duration::from_millis(crate::query::attempt::millis(now.elapsed()));
-                let took = humantime::format_duration(took);
+                let took = u64::try_from(now.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let took = humantime::format_duration(Duration::from_millis(took));
                 Err(Failure::Deadline(format!("no answer within {took}")))
             }
         }
@@ -107,12 +112,14 @@ impl Inquiry<'_> {
         let mut holding = Holding::new(body);
         if !self.class.retry || !status::is_in_question(head.status) {
             if self.class.hold
-                && let Err(failure) = self.hold(&mut holding, self.response_hold, self.until).await
+                && let Err(failure) = self
+                    .hold(&mut holding, self.response_hold, self.until)
+                    .await
             {
                 return Outcome::Lost(failed(visit, &failure));
             }
             let mark = status::passed_on(head.status);
-            return Outcome::Answer(self.pass(visit, head, holding, mark));
+            return self.answer(visit, head, holding, mark);
         }
         let soon = self.until.min(Instant::now() + ERROR_BODY_TIME);
         match self.hold(&mut holding, error_body::MOST, soon).await {
@@ -121,15 +128,20 @@ impl Inquiry<'_> {
         }
         let said = error_body::read(&head.headers, &holding.copy(), holding.is_whole());
         let retry = match status::judge(head.status, &head.headers, &said) {
-            Verdict::Commit(mark) => return Outcome::Answer(self.pass(visit, head, holding, mark)),
+            Verdict::Commit(mark) => return self.answer(visit, head, holding, mark),
             Verdict::Retry(retry) => retry,
         };
         let backend = Arc::clone(&visit.backend);
         visit.mark(retry.mark);
         if head.status == StatusCode::TOO_MANY_REQUESTS {
-            self.resting.told(&backend.name, &head.headers, Instant::now());
+            self.resting
+                .told(&backend.name, &head.headers, Instant::now());
         }
-        let mut words = format!("{} {}", head.status.as_u16(), retry.reason.replace('-', " "));
+        let mut words = format!(
+            "{} {}",
+            head.status.as_u16(),
+            retry.reason.replace('-', " ")
+        );
         if let Some((read, of)) = backend.standing.borrow().replay {
             words += &format!(" (WAL replay {read}/{of})");
         }
@@ -154,11 +166,24 @@ impl Inquiry<'_> {
     ) -> Result<(), Failure> {
         match timeout_at(until, holding.fill(most, self.memory)).await {
             Ok(held) => held,
-            Err(_) => Err(Failure::Deadline("its answer was not whole in time".to_owned())),
+            Err(_) => Err(Failure::Deadline(
+                "its answer was not whole in time".to_owned(),
+            )),
         }
     }
 
     /// From here nobody else is asked.
+    fn answer(
+        &self,
+        visit: Visit,
+        head: http::response::Parts,
+        holding: Holding,
+        mark: Mark,
+    ) -> Outcome {
+        let by = Arc::clone(&visit.backend);
+        Outcome::Answer(self.pass(visit, head, holding, mark), by)
+    }
+
     fn pass(
         &self,
         visit: Visit,

@@ -73,27 +73,63 @@ const fn row(status: u16, says: Says, then: Verdict) -> Row {
 
 /// The first that fits.
 const ROWS: [Row; 15] = [
-    row(503, Says::Stopping(true), retry("stopping", Mark::NotReady(Some(true)))),
-    row(503, Says::Stopping(false), retry("not-ready", Mark::NotReady(Some(false)))),
-    row(503, Says::Text("Service Unavailable"), retry("not-ready", Mark::NotReady(None))),
+    row(
+        503,
+        Says::Stopping(true),
+        retry("stopping", Mark::NotReady(Some(true))),
+    ),
+    row(
+        503,
+        Says::Stopping(false),
+        retry("not-ready", Mark::NotReady(Some(false))),
+    ),
+    row(
+        503,
+        Says::Text("Service Unavailable"),
+        retry("not-ready", Mark::NotReady(None)),
+    ),
     // It was not evaluated; elsewhere the queue may be shorter.
-    row(503, Says::Words("timeout", "query timed out in query queue"), retry("queue", Mark::Answered)),
+    row(
+        503,
+        Says::Words("timeout", "query timed out in query queue"),
+        retry("queue", Mark::Answered),
+    ),
     // Another would evaluate it for as long again.
     row(503, Says::Kind("timeout"), Verdict::Commit(Mark::Answered)),
     // Whoever cancels here no longer reads answers: it was somebody else.
-    row(503, Says::Kind("canceled"), retry("canceled", Mark::Nothing)),
-    row(499, Says::Kind("canceled"), retry("canceled", Mark::Nothing)),
+    row(
+        503,
+        Says::Kind("canceled"),
+        retry("canceled", Mark::Nothing),
+    ),
+    row(
+        499,
+        Says::Kind("canceled"),
+        retry("canceled", Mark::Nothing),
+    ),
     // Something in front of it: its own would be JSON.
     row(503, Says::Else, retry("unavailable", Mark::Failed)),
-    row(500, Says::Kind("unavailable"), retry("unavailable", Mark::NotReady(None))),
+    row(
+        500,
+        Says::Kind("unavailable"),
+        retry("unavailable", Mark::NotReady(None)),
+    ),
     row(
         500,
         Says::Kind("internal"),
-        Verdict::Retry(Retry { reason: "internal", mark: Mark::Nothing, once: true }),
+        Verdict::Retry(Retry {
+            reason: "internal",
+            mark: Mark::Nothing,
+            once: true,
+        }),
     ),
     row(502, Says::Anything, retry("bad-gateway", Mark::Failed)),
     row(504, Says::Anything, retry("gateway-timeout", Mark::Failed)),
-    row(429, Says::Anything, retry("too-many-requests", Mark::Answered)),
+    row(
+        429,
+        Says::Anything,
+        retry("too-many-requests", Mark::Answered),
+    ),
     // Other errors of a server are passed on, and held neither for nor against it.
     row(500, Says::Anything, Verdict::Commit(Mark::Nothing)),
     row(503, Says::Anything, Verdict::Commit(Mark::Nothing)),
@@ -168,22 +204,50 @@ mod tests {
         let again = |reason, mark| retry(reason, mark);
         for (status, said, verdict) in [
             (503, plain.clone(), again("not-ready", Mark::NotReady(None))),
-            (503, text("Service Unavailable\n"), again("not-ready", Mark::NotReady(None))),
-            (503, text("<h1>503 Service Unavailable"), again("unavailable", Mark::Failed)),
+            (
+                503,
+                text("Service Unavailable\n"),
+                again("not-ready", Mark::NotReady(None)),
+            ),
+            (
+                503,
+                text("<h1>503 Service Unavailable"),
+                again("unavailable", Mark::Failed),
+            ),
             (503, text(""), again("unavailable", Mark::Failed)),
-            (500, api("unavailable", "TSDB not ready"), again("unavailable", Mark::NotReady(None))),
-            (503, api("timeout", "query timed out in query queue"), again("queue", Mark::Answered)),
+            (
+                500,
+                api("unavailable", "TSDB not ready"),
+                again("unavailable", Mark::NotReady(None)),
+            ),
+            (
+                503,
+                api("timeout", "query timed out in query queue"),
+                again("queue", Mark::Answered),
+            ),
             (
                 503,
                 api("timeout", "query timed out in expression evaluation"),
                 Verdict::Commit(Mark::Answered),
             ),
-            (503, api("canceled", "query was canceled"), again("canceled", Mark::Nothing)),
-            (499, api("canceled", "query was canceled"), again("canceled", Mark::Nothing)),
+            (
+                503,
+                api("canceled", "query was canceled"),
+                again("canceled", Mark::Nothing),
+            ),
+            (
+                499,
+                api("canceled", "query was canceled"),
+                again("canceled", Mark::Nothing),
+            ),
             (502, text("<html>"), again("bad-gateway", Mark::Failed)),
             (502, Said::Unread, again("bad-gateway", Mark::Failed)),
             (504, text(""), again("gateway-timeout", Mark::Failed)),
-            (429, text("slow down"), again("too-many-requests", Mark::Answered)),
+            (
+                429,
+                text("slow down"),
+                again("too-many-requests", Mark::Answered),
+            ),
             (503, Said::Unread, Verdict::Commit(Mark::Nothing)),
             (500, Said::Unread, Verdict::Commit(Mark::Nothing)),
             (500, text("panic"), Verdict::Commit(Mark::Nothing)),
@@ -196,7 +260,8 @@ mod tests {
             panic!("an internal error is asked again");
         };
         assert!(internal.once);
-        for (said, reason, stopping) in [("true", "stopping", true), ("false", "not-ready", false)] {
+        for (said, reason, stopping) in [("true", "stopping", true), ("false", "not-ready", false)]
+        {
             let verdict = judged(503, Some(said), &Said::Unread);
             assert_eq!(verdict, again(reason, Mark::NotReady(Some(stopping))));
         }
@@ -204,7 +269,9 @@ mod tests {
 
     #[test]
     fn what_every_backend_would_say_is_passed_on() {
-        for status in [200, 204, 304, 301, 400, 401, 403, 404, 405, 406, 408, 413, 422] {
+        for status in [
+            200, 204, 304, 301, 400, 401, 403, 404, 405, 406, 408, 413, 422,
+        ] {
             let found = judged(status, None, &api("unavailable", "Service Unavailable"));
             assert_eq!(found, Verdict::Commit(Mark::Answered), "{status}");
             assert!(!is_in_question(StatusCode::from_u16(status).unwrap()));

@@ -69,7 +69,11 @@ impl Passed {
     }
 
     /// It broke off.
-    fn cut(&mut self, failure: Failure, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn cut(
+        &mut self,
+        failure: Failure,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if let Some(mut visit) = self.visit.take() {
             visit.broke_off(&failure);
         }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::body::BackendBody;
 pub(crate) use self::failure::Failure;
-pub(crate) use self::load::Load;
+pub(crate) use self::load::{Load, UnderWay};
 pub(crate) use self::question::Question;
 
 use self::credentials::Shown;
@@ -107,6 +107,34 @@ impl Backend {
             member: peers.join(),
             wanted: Notify::new(),
         }))
+    }
+
+    /// One that is dialled, with defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        name: &str,
+        address: std::net::SocketAddr,
+        rules: &Arc<Health>,
+        peers: &Arc<Peers>,
+    ) -> Arc<Self> {
+        let url: BackendUrl = format!("http://{address}").parse().unwrap();
+        let found = Found::new(url.clone(), &crate::config::query::Manner::default());
+        let outbound = Outbound::new(&found.manner.tls).unwrap();
+        let shown = Shown::of(&found).unwrap();
+        let scheme = adit_common::target::Scheme::Http;
+        Arc::new(Self {
+            reach: Reach::Direct(Direct::new(scheme, outbound, shown)),
+            name: name.into(),
+            url,
+            priority: 0,
+            weight: 1,
+            source: "static",
+            load: Load::default(),
+            standing: watch::Sender::new(Standing::new(Instant::now())),
+            rules: Arc::clone(rules),
+            member: peers.join(),
+            wanted: Notify::new(),
+        })
     }
 
     /// Sends it and waits for the head of the answer. Dropping the future, or the answer's body before
