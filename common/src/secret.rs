@@ -64,7 +64,32 @@ impl Secret {
         Self::read_and(path, |_, _| {})
     }
 
+    /// A whole file, as it is: a secret that has lines, such as a key in PEM. A file that others on
+    /// this machine may read is warned of. It blocks.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn read_text(path: &Path) -> Result<Self, SecretError> {
+        Self::text_and(path, warn_if_open).map(Self)
+    }
+
     fn read_and(path: &Path, look: impl FnOnce(&Path, &File)) -> Result<Self, SecretError> {
+        let text = Self::text_and(path, look)?;
+        let content = |reason| SecretError::Content {
+            path: path.to_owned(),
+            reason,
+        };
+        let secret = text.trim();
+        if secret.is_empty() {
+            return Err(content("the file is empty, expected a secret in it"));
+        }
+        if secret.chars().any(char::is_control) {
+            return Err(content("expected one line, the secret, and nothing else"));
+        }
+        Ok(Self(secret.to_owned()))
+    }
+
+    fn text_and(path: &Path, look: impl FnOnce(&Path, &File)) -> Result<String, SecretError> {
         let failed = |error| SecretError::Read {
             path: path.to_owned(),
             error,
@@ -81,15 +106,7 @@ impl Secret {
         if bytes.len() > MAX_SECRET {
             return Err(content("too long for a secret"));
         }
-        let text = String::from_utf8(bytes).map_err(|_| content("a secret is text"))?;
-        let secret = text.trim();
-        if secret.is_empty() {
-            return Err(content("the file is empty, expected a secret in it"));
-        }
-        if secret.chars().any(char::is_control) {
-            return Err(content("expected one line, the secret, and nothing else"));
-        }
-        Ok(Self(secret.to_owned()))
+        String::from_utf8(bytes).map_err(|_| content("a secret is text"))
     }
 
     /// The secret itself, for where it must go.
@@ -202,6 +219,8 @@ mod tests {
             assert!(error.contains(says) && error.contains("token"), "{error}");
             assert!(!error.contains("one\n"), "{error}");
         }
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(Secret::read_text(&path).unwrap().expose(), "one\ntwo\n");
         std::fs::remove_file(&path).unwrap();
         let error = Secret::read(&path).unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");

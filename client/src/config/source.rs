@@ -161,7 +161,7 @@ impl Flags {
             cert_file: self.tls_cert_file.clone().or(file.cert_file),
             key_file: self.tls_key_file.clone().or(file.key_file),
             server_name: self.tls_server_name.clone().or(file.server_name),
-            insecure_skip_verify: file.insecure_skip_verify,
+            ..file
         };
         check_tls("tls", &tls)?;
         Ok(tls)

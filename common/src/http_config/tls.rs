@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::net::tls::ClientTls;
+use crate::net::tls::{ClientTls, Pem};
 
 /// TLS towards a proxy or a target. Files are relative to the configuration file.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +25,7 @@ impl FileTls {
             ca_file: at(self.ca_file),
             cert_file: at(self.cert_file),
             key_file: at(self.key_file),
+            pem: Pem::default(),
             server_name: self.server_name,
             insecure_skip_verify: self.insecure_skip_verify,
         }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::journal::Journal;
 use super::report::News;
 use super::union::State;
-use super::{Listed, Report, dns, file, http, tunnel};
+use super::{Listed, Report, dns, file, http, kubernetes, tunnel};
 use crate::config::query::Source;
 use crate::registry::Registry;
 
@@ -34,8 +34,11 @@ pub(super) fn source(
         Source::Tunnel(source) => {
             tasks.spawn(tunnel::follow(source, Arc::clone(registry), report));
         }
-        // Theirs come with the merge of discovery/kubernetes and discovery/marathon.
-        Source::Kubernetes(_) | Source::Marathon(_) => {}
+        Source::Kubernetes(source) => {
+            tasks.spawn(kubernetes::follow(source, report));
+        }
+        // Its own comes with the merge of discovery/marathon.
+        Source::Marathon(_) => {}
     }
 }
 

@@ -30,6 +30,8 @@ use error::{handshake_reason, pair_reason};
 pub(crate) use verify::is_a_cas_own;
 use verify::{AcceptAnyone, OrListed};
 
+use crate::secret::Secret;
+
 /// What a user may say about TLS towards a server. The default is: the system's roots, the name
 /// that was dialled, no certificate of our own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,11 +43,22 @@ pub struct ClientTls {
     pub cert_file: Option<PathBuf>,
     /// PEM file with our certificate's private key.
     pub key_file: Option<PathBuf>,
+    /// What goes before the files, for those who have it in another one.
+    pub pem: Pem,
     /// The name or IP address the server's certificate must be for, and the SNI sent, instead of
     /// the host that was dialled.
     pub server_name: Option<String>,
     /// Accept any certificate: whoever is on the way can then read and change everything.
     pub insecure_skip_verify: bool,
+}
+
+/// PEM that is at hand already, instead of in a file of its own. `Debug` shows none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pem {
+    /// Instead of what is in `ca_file`.
+    pub ca: Option<Secret>,
+    /// Instead of `cert_file` and `key_file`: the chain, then its private key.
+    pub identity: Option<(Secret, Secret)>,
 }
 
 impl ClientTls {
@@ -89,17 +102,18 @@ impl ClientTls {
         &self,
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let Some(path) = &self.ca_file else {
-            // Fails for an empty store, which `system_roots` never gives, and for lists of revoked
-            // certificates, of which there are none.
-            return Ok(WebPkiServerVerifier::builder_with_provider(
-                Arc::new(installed_roots()),
-                provider,
-            )
-            .build()
-            .expect("roots, and nothing revoked"));
+        let (own, path) = match (&self.pem.ca, &self.ca_file) {
+            (Some(pem), _) => (at_hand("ca_file", pem)?, Path::new(AT_HAND)),
+            (None, Some(path)) => (certificates("ca_file", path)?, path.as_path()),
+            (None, None) => {
+                let roots = Arc::new(installed_roots());
+                // Fails for an empty store, which `system_roots` never gives, and for lists of revoked
+                // certificates, of which there are none.
+                return Ok(WebPkiServerVerifier::builder_with_provider(roots, provider)
+                    .build()
+                    .expect("roots, and nothing revoked"));
+            }
         };
-        let own = certificates("ca_file", path)?;
         let mut roots = RootCertStore::empty();
         for certificate in &own {
             roots
@@ -113,6 +127,13 @@ impl ClientTls {
     }
 
     fn own_certificate(&self) -> Result<Option<OwnCertificate<'_>>, TlsError> {
+        if let Some((chain, key)) = &self.pem.identity {
+            let chain = at_hand("cert_file", chain)?;
+            let path = Path::new(AT_HAND);
+            let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
+                .map_err(|error| TlsError::file("key_file", path, pem_reason(&error)))?;
+            return Ok(Some((path, chain, key)));
+        }
         let half = |given, missing| TlsError::HalfCertificate { given, missing };
         match (&self.cert_file, &self.key_file) {
             (None, None) => Ok(None),
@@ -161,12 +182,28 @@ type OwnCertificate<'a> = (
     PrivateKeyDer<'static>,
 );
 
+/// In the place of a path in errors.
+const AT_HAND: &str = "(in place)";
+
 fn certificates(
     option: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    at_least_one(option, path, found)
+}
+
+fn at_hand(option: &'static str, pem: &Secret) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_slice_iter(pem.expose().as_bytes()).collect();
+    at_least_one(option, Path::new(AT_HAND), found)
+}
+
+fn at_least_one(
+    option: &'static str,
+    path: &Path,
+    found: Result<Vec<CertificateDer<'static>>, pem::Error>,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = match found {
         Ok(none) if none.is_empty() => Err(pem::Error::NoItemsFound),
         found => found,

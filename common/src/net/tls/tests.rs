@@ -20,7 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ClientTls, Connector, TlsError, certificates, system_roots};
+use crate::secret::Secret;
+
+use super::{ClientTls, Connector, Pem, TlsError, certificates, system_roots};
 
 struct Ca(Issuer<'static, KeyPair>);
 
@@ -291,6 +293,46 @@ async fn our_own_certificate_is_shown() {
         refusal(&lab.trusting(), "nas", demanding(&lab, &TLS12)).await,
         "tls with nas: the server wants a client certificate (give cert_file and key_file)"
     );
+}
+
+#[tokio::test]
+async fn pem_at_hand_does_as_well_as_files() {
+    let lab = Lab::new();
+    let ours = lab.ca.issue(&["client"], |_| {});
+    let roots = fs::read_to_string(lab.path("ca.pem")).expect("roots");
+    let (chain, key) = (ours.0.pem(), ours.1.serialize_pem());
+    let with = |ca: &str, chain: &str, key: &str| {
+        let secret = |text: &str| Secret::new(text.to_owned());
+        ClientTls {
+            // Nobody looks there.
+            ca_file: Some(lab.path("missing.pem")),
+            pem: Pem {
+                ca: Some(secret(ca)),
+                identity: Some((secret(chain), secret(key))),
+            },
+            ..ClientTls::default()
+        }
+    };
+    let tls = with(&roots, &chain, &key);
+    let shaken = shake(&tls, "nas", demanding(&lab, &TLS13)).await;
+    shaken.expect("it is known");
+    let shown = format!("{tls:?}");
+    assert!(!shown.contains("BEGIN"), "{shown}");
+
+    for (tls, says) in [
+        (with("s3cret", "", ""), "ca_file (in place): nothing of"),
+        (
+            with(&roots, "s3cret", ""),
+            "cert_file (in place): nothing of",
+        ),
+        (
+            with(&roots, &chain, "s3cret"),
+            "key_file (in place): nothing of",
+        ),
+    ] {
+        let said = tls.build().expect_err("it cannot work").to_string();
+        assert!(said.contains(says) && !said.contains("s3cret"), "{said}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
