@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::journal::Journal;
 use super::report::News;
 use super::union::State;
-use super::{Listed, Report, dns, file, http, kubernetes, tunnel};
+use super::{Listed, Report, dns, file, http, kubernetes, marathon, tunnel};
 use crate::config::query::Source;
 use crate::registry::Registry;
 
@@ -37,8 +37,9 @@ pub(super) fn source(
         Source::Kubernetes(source) => {
             tasks.spawn(kubernetes::follow(source, report));
         }
-        // Its own comes with the merge of discovery/marathon.
-        Source::Marathon(_) => {}
+        Source::Marathon(source) => {
+            tasks.spawn(marathon::follow(source, report));
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! it has [`found`], or that it failed, in a [`report`]. What is written down is [`found`] without any.
 //!
 //! * [`file`] is a list that somebody writes, [`dns`] one of records, [`http`] one at a URL; [`groups`] is
-//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] what
-//!   a cluster runs.
+//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] and
+//!   [`marathon`] are what a cluster runs.
 //! * [`turns`] says when the next look is, and keeps what blocks off the runtime.
 //! * [`union`] holds what each source said last, and makes one list of all: a source that cannot be asked
 //!   is believed for a while, and so is one whose list is suddenly empty.
@@ -23,6 +23,7 @@ mod dns;
 mod http;
 mod tunnel;
 mod kubernetes;
+mod marathon;
 
 mod union;
 mod journal;
@@ -126,3 +127,12 @@ impl Discovery {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "../../../tests/src/fake_clusters/mod.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is another crate's, and has all that one needs"
+)]
+mod fake_clusters;

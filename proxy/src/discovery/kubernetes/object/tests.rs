@@ -6,8 +6,11 @@ fn read(resource: Resource, text: &str) -> Page {
     page(resource, text.as_bytes()).unwrap()
 }
 
-/// Addresses and ports of each group.
-fn told(object: &Object) -> Vec<(Vec<&str>, Vec<(&str, u16)>)> {
+/// Addresses, and ports.
+type Told<'a> = (Vec<&'a str>, Vec<(&'a str, u16)>);
+
+/// What each group has.
+fn told(object: &Object) -> Vec<Told<'_>> {
     let groups = object.groups.iter();
     groups
         .map(|group| {
