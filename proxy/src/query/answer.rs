@@ -105,7 +105,7 @@ impl Passage<'_> {
         let permit = Arc::clone(&self.proxy.query_permits).try_acquire_owned();
         let Ok(permit) = permit else {
             self.proxy.metrics.limit("queries");
-            let most = 1024;
+            let most = self.proxy.limits.queries;
             let words = format!("{most} queries are under way, which is the most (queries)");
             return Err(Refusal::Busy(words));
         };
