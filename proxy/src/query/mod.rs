@@ -31,17 +31,14 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use http_body_util::combinators::BoxBody;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 
-use self::backend::Failure;
 use self::refusal::Refusal;
 use crate::Proxy;
 use crate::auth::Caller;
 use crate::clock::Clock;
 
-/// What goes back: our own words, or a backend's answer. When it breaks the caller's connection is cut.
-pub(crate) type QueryBody = BoxBody<Bytes, Failure>;
+pub(crate) use self::attempt::QueryBody;
 
 /// Answers whatever came to `--query.listen-address`, from a caller who was let in. Dropped when the
 /// caller leaves: then the backend is told, and nothing is held against it.

@@ -1,0 +1,109 @@
+//! Debian's dnsmasq, with a zone of the test's own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// It answers on the loopback until it is dropped.
+pub(super) struct Dnsmasq {
+    child: Child,
+    pub(super) address: SocketAddr,
+}
+
+impl Dnsmasq {
+    /// Names below `test` are what `records` say, in dnsmasq's own flags, and no others exist there; for
+    /// the rest of the world there is nobody to ask. Nothing where there is no dnsmasq.
+    pub(super) fn start(records: &[&str]) -> Option<Self> {
+        let Some(program) = program() else {
+            skipped();
+            return None;
+        };
+        // Another process may take the port in between.
+        let started = (0..16).find_map(|_| Self::at(&program, unused(), records));
+        Some(started.expect("a port is free"))
+    }
+
+    /// Ends it, and starts it again with other records.
+    pub(super) fn with_others(mut self, records: &[&str]) -> Self {
+        self.stop();
+        let again = Self::at(&program().unwrap(), self.address.port(), records);
+        again.expect("nobody takes the port at once")
+    }
+
+    fn at(program: &Path, port: u16, records: &[&str]) -> Option<Self> {
+        // Killed by the kernel when the test that started it is.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args([
+                "--keep-in-foreground",
+                "--log-facility=-",
+                "--conf-file=/dev/null",
+            ])
+            .args([
+                "--pid-file=",
+                "--user=",
+                "--no-resolv",
+                "--no-hosts",
+                "--local=/test/",
+            ])
+            .args(["--listen-address=127.0.0.1", "--bind-interfaces"])
+            .arg(format!("--port={port}"))
+            .args(records)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut said = Vec::new();
+        for line in log.lines().map_while(Result::ok) {
+            if line.contains("started, version") {
+                let address = (Ipv4Addr::LOCALHOST, port).into();
+                return Some(Self { child, address });
+            }
+            said.push(line);
+        }
+        child.wait().unwrap();
+        let is_taken = said
+            .iter()
+            .any(|line| line.contains("Address already in use"));
+        assert!(is_taken, "{said:?}");
+        None
+    }
+
+    /// Nobody answers any more.
+    pub(super) fn stop(&mut self) {
+        // An error means it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join("dnsmasq"))
+        .find(|file| file.is_file())
+}
+
+fn skipped() {
+    eprintln!("SKIPPED a test of DNS: dnsmasq is not installed (apt-get install dnsmasq-base)");
+}
+
+/// A port of the loopback that nobody has, by UDP and by TCP.
+fn unused() -> u16 {
+    loop {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = udp.local_addr().unwrap().port();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is asked next: the strategy's order, each once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::counted::{Counts, Visit};
+use super::resting::Resting;
+use crate::query::asked::Class;
+use crate::query::backend::Backend;
+
+/// Those who have not been asked, best first.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    left: VecDeque<Arc<Backend>>,
+    class: Class,
+    /// Requests under way at one backend.
+    most: usize,
+    counts: &'a Arc<Counts>,
+    /// Who was passed over since it had enough to do.
+    busy: Vec<Arc<Backend>>,
+}
+
+impl<'a> Order<'a> {
+    /// Without those who want to be left alone, unless that is everybody. What is sent once goes where
+    /// the strategy says.
+    pub(super) fn new(
+        order: Vec<Arc<Backend>>,
+        class: Class,
+        most: usize,
+        resting: &Resting,
+        counts: &'a Arc<Counts>,
+    ) -> Self {
+        let mut left = VecDeque::from(order);
+        let now = Instant::now();
+        let rests = |backend: &Arc<Backend>| resting.rests(&backend.name, now);
+        if class.retry && !left.iter().all(rests) {
+            left.retain(|backend| !rests(backend));
+        }
+        Self {
+            left,
+            class,
+            most,
+            counts,
+            busy: Vec::new(),
+        }
+    }
+
+    /// The next with a place for one more request, which is taken.
+    pub(super) fn next(&mut self) -> Option<Visit> {
+        let before = self.busy.len();
+        while let Some(backend) = self.left.pop_front() {
+            let kind = self.class.kind;
+            if let Some(visit) = Visit::begin(Arc::clone(&backend), kind, self.most, self.counts) {
+                for busy in &self.busy[before..] {
+                    self.counts.retried(&busy.name, "busy");
+                }
+                return Some(visit);
+            }
+            self.busy.push(backend);
+        }
+        None
+    }
+
+    /// Nobody is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Who was passed over.
+    pub(super) fn busy(&self) -> &[Arc<Backend>] {
+        &self.busy
+    }
+
+    /// Requests under way at one backend.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+}

@@ -1,0 +1,214 @@
+//! A request on its way: one backend after the other, until one has answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::Either;
+use http::Response;
+use tokio::time::Instant;
+
+use super::budget::Budget;
+use super::counted::{Counts, Visit};
+use super::course::{Course, Next};
+use super::hedge::{self, Hedging, Race, Trying};
+use super::once::{Inquiry, Lost, Outcome};
+use super::order::Order;
+use super::stream::QueryBody;
+use super::words::one_line;
+use crate::query::backend::Backend;
+use crate::query::refusal::Refusal;
+
+/// An answer of a backend.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) response: Response<QueryBody>,
+    pub(crate) by: Arc<Backend>,
+    /// How many backends were asked.
+    pub(crate) attempts: usize,
+    /// `first`, `retry` or `hedge`.
+    pub(crate) reason: &'static str,
+}
+
+/// No backend has an answer.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// How many backends were asked.
+    pub(crate) attempts: usize,
+    /// The last of them.
+    pub(crate) last: Option<Arc<str>>,
+}
+
+/// A request on its way. Dropping it cancels what is under way.
+pub(super) struct Run<'a> {
+    pub(super) inquiry: &'a Inquiry<'a>,
+    pub(super) order: Order<'a>,
+    pub(super) course: Course,
+    pub(super) retries: &'a Budget,
+    /// Nothing, where nobody else is asked early.
+    pub(super) hedging: Option<&'a Hedging>,
+    pub(super) counts: &'a Counts,
+    /// How long it may take in all, for people.
+    pub(super) granted: Duration,
+    /// Who failed, and why: the word in metrics and those for people.
+    pub(super) failed: Vec<(Arc<str>, &'static str, String)>,
+    /// Who was asked last.
+    pub(super) last: Option<Arc<str>>,
+    /// How whoever is asked now came to it.
+    pub(super) reason: &'static str,
+}
+
+impl<'a> Run<'a> {
+    pub(super) async fn to_the_end(mut self) -> Result<Answered, Refused> {
+        let Some(first) = self.order.next() else {
+            let refusal = self.nobody();
+            return Err(self.refused(refusal));
+        };
+        let mut outcome = self.first(first).await;
+        loop {
+            let mut lost = match outcome {
+                Outcome::Answer(response, by) => return Ok(self.answered(response, by)),
+                Outcome::Lost(lost) => lost,
+            };
+            self.note(&mut lost);
+            let Some(next) = self.after(&mut lost) else {
+                return self.over(lost);
+            };
+            self.reason = "retry";
+            outcome = self.trying(next, &AtomicBool::new(false)).await;
+        }
+    }
+
+    /// Asks the first backend, and another one beside it if it takes its time.
+    async fn first(&mut self, visit: Visit) -> Outcome {
+        let (begun, started) = (AtomicBool::new(false), Instant::now());
+        let first = self.trying(visit, &begun);
+        let Some(hedging) = self.hedging else {
+            return first.await;
+        };
+        let patience = hedging.patience(self.inquiry.latencies);
+        let first = match hedge::wait(first, &begun, patience).await {
+            Either::Left(outcome) => return outcome,
+            Either::Right(first) => first,
+        };
+        let possible = self.course.may_repeat() && !self.order.is_over();
+        if !possible || !hedging.budget().spend() {
+            return first.await;
+        }
+        let Some(second) = self.order.next() else {
+            return first.await;
+        };
+        let unheard = AtomicBool::new(false);
+        let second = self.trying(second, &unheard);
+        match hedge::race(first, second, self.counts).await {
+            Race::Won { outcome, by_second } => {
+                if by_second {
+                    self.reason = "hedge";
+                }
+                // It would have taken longer than this; without it slow answers would be unheard of.
+                if by_second && !begun.load(Ordering::Relaxed) {
+                    self.inquiry.latencies.add(started.elapsed());
+                }
+                outcome
+            }
+            Race::Lost(mut one, other) => {
+                self.note(&mut one);
+                Outcome::Lost(other)
+            }
+        }
+    }
+
+    /// Sends it there; waiting for what comes of it is up to whoever gets this.
+    fn trying<'b>(&mut self, visit: Visit, begun: &'b AtomicBool) -> Trying<'b>
+    where
+        'a: 'b,
+    {
+        self.course.sent();
+        self.last = Some(Arc::clone(&visit.backend.name));
+        let replaceable = self.course.may_repeat() && !self.order.is_over();
+        Box::pin(self.inquiry.ask(visit, replaceable, begun))
+    }
+
+    fn note(&mut self, lost: &mut Lost) {
+        let words = std::mem::take(&mut lost.words);
+        tracing::debug!(backend = %lost.by.name, reason = lost.reason, "no answer: {words}");
+        self.failed
+            .push((Arc::clone(&lost.by.name), lost.reason, words));
+    }
+
+    /// Who is asked after one has failed, if anybody may be.
+    fn after(&mut self, lost: &mut Lost) -> Option<Visit> {
+        if Instant::now() >= self.inquiry.until {
+            return None;
+        }
+        let others = !self.order.is_over();
+        match self.course.lost(lost.loss, others, self.retries) {
+            Next::Over => return None,
+            Next::Denied => {
+                let denied = &self.counts.metrics.retries_denied;
+                denied.with_label_values(&[&*self.counts.pool]).inc();
+                return None;
+            }
+            Next::Again => {}
+        }
+        let next = self.order.next()?;
+        // Its connection is free before the next is taken.
+        lost.answer = None;
+        self.counts.retried(&lost.by.name, lost.reason);
+        Some(next)
+    }
+
+    fn answered(self, response: Response<QueryBody>, by: Arc<Backend>) -> Answered {
+        Answered {
+            response,
+            by,
+            attempts: self.course.tried(),
+            reason: self.reason,
+        }
+    }
+
+    /// Nobody else may be asked: what the last one said, whatever it is, or why nobody said anything.
+    fn over(self, lost: Lost) -> Result<Answered, Refused> {
+        if let Some(response) = lost.answer {
+            return Ok(self.answered(response, lost.by));
+        }
+        let all_busy = self.failed.iter().all(|(_, reason, _)| *reason == "busy");
+        let refusal = if Instant::now() >= self.inquiry.until {
+            Refusal::Deadline(self.granted)
+        } else if all_busy {
+            Refusal::Busy(self.words())
+        } else {
+            Refusal::Failed(self.words())
+        };
+        Err(self.refused(refusal))
+    }
+
+    fn words(&self) -> String {
+        let failed = self.failed.iter();
+        let failed = failed.map(|(name, _, words)| (name.to_string(), words.clone()));
+        let busy = self.order.busy().iter();
+        let busy = busy.map(|backend| (backend.name.to_string(), "busy".to_owned()));
+        one_line(&failed.chain(busy).collect::<Vec<_>>())
+    }
+
+    /// There was nobody to ask.
+    fn nobody(&self) -> Refusal {
+        let pool = &self.counts.pool;
+        match self.order.busy() {
+            [] => Refusal::Nobody(pool.to_string()),
+            _ => Refusal::Busy(format!(
+                "every backend of pool {pool} has {} requests under way (the pool's backend_requests)",
+                self.order.most()
+            )),
+        }
+    }
+
+    fn refused(self, refusal: Refusal) -> Refused {
+        Refused {
+            refusal,
+            attempts: self.course.tried(),
+            last: self.last,
+        }
+    }
+}
