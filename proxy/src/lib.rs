@@ -52,6 +52,7 @@ use crate::auth::Auth;
 use crate::carrier::Pushes;
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::query::Pools;
 use crate::registry::{Memory, Registry, Waiting};
 use crate::reload::Current;
 
@@ -66,6 +67,10 @@ pub(crate) struct Proxy {
     /// Pushes of PushProx's clients that are waited for.
     pub(crate) pushes: Arc<Pushes>,
     pub(crate) metrics: Metrics,
+    /// The pools of the query side.
+    pub(crate) queries: Pools,
+    /// A permit for each query that is under way.
+    pub(crate) query_permits: Arc<Semaphore>,
     /// A permit for each scrape that is under way.
     pub(crate) scrapes: Arc<Semaphore>,
     /// For a while after it, names may have yet to return.
@@ -125,7 +130,15 @@ impl Proxy {
             grace: config.reconnect_wait,
             list: config.liveness.dead_after,
         };
+        let registry = Arc::new(Registry::new(memory, Arc::new(waiting)));
+        let common = query::Common {
+            registry: Arc::clone(&registry),
+            metrics: metrics.query.clone(),
+            memory: query::Memory::new(256 << 20, metrics.query.buffered.clone()),
+        };
         Ok(Self {
+            queries: Pools::start(&config.settings.query, common),
+            query_permits: Arc::new(Semaphore::new(1024)),
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             limits,
             rules: Current::new(&config.settings),
@@ -135,7 +148,7 @@ impl Proxy {
                 limits.sessions_per_credential,
                 &metrics,
             ),
-            registry: Arc::new(Registry::new(memory, Arc::new(waiting))),
+            registry,
             pushes: Arc::default(),
             metrics,
             started: Instant::now(),

@@ -78,6 +78,7 @@ pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
             keep_limits(&proxy.limits, &settings.limits);
             proxy.rules.set(settings.rules, settings.trusted_proxies);
             proxy.auth.replace(settings.access);
+            proxy.queries.replace(&settings.query);
             if let Err(error) = web {
                 metrics.reload_successful.set(0);
                 tracing::error!(err = %error, "web configuration not reloaded");

@@ -4,7 +4,7 @@
 //! * [`prometheus`], [`node_exporter`] and the [`http_proxy`] of a company are Debian's, each a
 //!   [`program`] that a test owns.
 //! * [`target`] is what is scraped: it says exactly the bytes it is told to, and remembers the
-//!   bytes it was sent.
+//!   bytes it was sent. [`fake_prometheus`] is what is queried.
 //! * [`scraper`] is who scrapes: it writes the bytes it is given, and knows a whole answer from one
 //!   that was cut short.
 //! * [`tunnel`] is a client that speaks the tunnel's protocol and lies, [`hostile`] one that lies in
@@ -34,6 +34,7 @@ pub mod program;
 pub mod fronts;
 
 pub mod target;
+pub mod fake_prometheus;
 pub mod scraper;
 
 pub mod tunnel;

@@ -7,9 +7,12 @@ use prometheus::{IntGauge, Opts};
 /// The version both programs share.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const REVISION: &str = env!("ADIT_BUILD_REVISION");
-const BRANCH: &str = env!("ADIT_BUILD_BRANCH");
-const RUSTC: &str = env!("ADIT_BUILD_RUSTC");
+/// Which commit it is.
+pub const REVISION: &str = env!("ADIT_BUILD_REVISION");
+/// And on which branch.
+pub const BRANCH: &str = env!("ADIT_BUILD_BRANCH");
+/// What it was compiled by.
+pub const RUSTC: &str = env!("ADIT_BUILD_RUSTC");
 
 /// What `--version` prints behind the program's name, in the form of Prometheus' own programs.
 pub const LONG: &str = concat!(

@@ -147,35 +147,36 @@ impl Journal {
         }
     }
 
+    /// The first list, which is no change of another.
+    pub(super) fn begins(&mut self, list: &[Listed], state: &State, now: Instant) {
+        let (pool, backends) = (&*self.pool, missing(list, &[]));
+        if !list.is_empty() {
+            tracing::info!(pool, count = list.len(), %backends, "backends at the start");
+        }
+        self.count(state, now);
+    }
+
     /// The list is this from now on.
-    pub(super) fn listed(
-        &mut self,
-        before: &[Listed],
-        list: &[Listed],
-        state: &State,
-        now: Instant,
-    ) {
-        let added = missing(list, before);
-        let removed = missing(before, list);
+    fn listed(&mut self, before: &[Listed], list: &[Listed], state: &State, now: Instant) {
+        let (added, removed) = (missing(list, before), missing(before, list));
         if !(added.is_empty() && removed.is_empty()) {
             let pool = &*self.pool;
-            tracing::info!(pool, backends = list.len(), %added, %removed, "backends changed");
+            tracing::info!(pool, count = list.len(), %added, %removed, "backends changed");
         }
+        self.count(state, now);
+    }
+
+    /// By difference: whoever follows the same pool after a reload has begun before we are gone.
+    fn count(&mut self, state: &State, now: Instant) {
         let mut counted: BTreeMap<&'static str, i64> = BTreeMap::new();
         for view in state.views(now) {
             *counted.entry(view.kind).or_default() += i64::try_from(view.backends).unwrap_or(0);
         }
-        self.count(counted);
-    }
-
-    /// By difference: whoever follows the same pool after a reload has begun before we are gone.
-    fn count(&mut self, counted: BTreeMap<&'static str, i64>) {
         for (kind, count) in counted {
             let before = self.counted.insert(kind, count).unwrap_or(0);
-            let labels = [&*self.pool, kind];
-            self.metrics
-                .discovered
-                .with_label_values(&labels)
+            let gauge = &self.metrics.discovered;
+            gauge
+                .with_label_values(&[&*self.pool, kind])
                 .add(count - before);
         }
     }

@@ -50,6 +50,9 @@ use crate::registry::Registry;
 pub(crate) struct Discovery {
     listed: watch::Receiver<Arc<Vec<Listed>>>,
     state: Arc<Mutex<State>>,
+    registry: Arc<Registry>,
+    metrics: QueryMetrics,
+    pool: Arc<str>,
     _tasks: JoinSet<()>,
 }
 
@@ -63,24 +66,48 @@ impl Discovery {
         metrics: QueryMetrics,
         pool: Arc<str>,
     ) -> Self {
+        let state = State::new(sources, grace, Instant::now());
+        Self::begin(state, sources, Arc::clone(registry), metrics, pool)
+    }
+
+    /// The same pool's, with other sources or another grace. What sources said that are still there is
+    /// listed when this returns, and all of them are looked at anew.
+    pub(crate) fn again(&self, sources: &[Source], grace: Duration) -> Self {
+        let state = {
+            let known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            known.again(sources, grace, Instant::now())
+        };
+        let (registry, metrics) = (Arc::clone(&self.registry), self.metrics.clone());
+        Self::begin(state, sources, registry, metrics, Arc::clone(&self.pool))
+    }
+
+    fn begin(
+        state: State,
+        sources: &[Source],
+        registry: Arc<Registry>,
+        metrics: QueryMetrics,
+        pool: Arc<str>,
+    ) -> Self {
         let now = Instant::now();
-        let state = State::new(sources, grace, now);
-        let mut journal = Journal::new(pool, metrics, &state);
+        let mut journal = Journal::new(Arc::clone(&pool), metrics.clone(), &state);
         let list = Arc::new(state.list(now));
-        journal.listed(&[], &list, &state, now);
+        journal.begins(&list, &state, now);
         let (tell, listed) = watch::channel(list);
         let state = Arc::new(Mutex::new(state));
         let (news, heard) = report::channel();
         let mut tasks = JoinSet::new();
         for (index, source) in sources.iter().enumerate() {
             let report = Report::new(index, news.clone());
-            follow::source(source.clone(), report, registry, &mut tasks);
+            follow::source(source.clone(), report, &registry, &mut tasks);
         }
         drop(news);
         tasks.spawn(follow::all(heard, Arc::clone(&state), tell, journal));
         Self {
             listed,
             state,
+            registry,
+            metrics,
+            pool,
             _tasks: tasks,
         }
     }

@@ -174,19 +174,27 @@ async fn a_list_that_says_the_same_again_is_no_news() {
 
 /// After a reload the new one begins before the old one is gone.
 #[tokio::test]
-async fn gauges_survive_a_pool_that_is_followed_anew() {
+async fn a_pool_that_is_followed_anew_is_not_empty_and_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("endpoints");
+    std::fs::write(&path, "http://b:1\n").unwrap();
     let metrics = Metrics::new().unwrap();
-    let old = start(&[written("http://a:1")], Duration::ZERO, &metrics);
-    let two = [written("http://a:1"), written("http://b:1")];
-    let new = start(&two, Duration::ZERO, &metrics);
+    let sources = [written("http://a:1"), file(&path)];
+    let old = start(&sources, Duration::from_secs(60), &metrics);
+    becomes(&mut old.listed(), &["http://a:1", "http://b:1"]).await;
+    // An outage, and somebody takes the other backend out meanwhile.
+    std::fs::remove_file(&path).unwrap();
+    let new = old.again(&sources[1..], Duration::from_secs(30));
+    assert_eq!(urls(&new.listed().borrow()), ["http://b:1"]);
     let mut gone = old.listed();
     drop(old);
-    assert!(timeout(SOON, gone.changed()).await.unwrap().is_err());
-    assert_eq!(discovered(&metrics, "static"), Some(2.0));
+    while timeout(SOON, gone.changed()).await.unwrap().is_ok() {}
+    assert_eq!(discovered(&metrics, "file"), Some(1.0));
+    assert_eq!(discovered(&metrics, "static"), None);
     let mut gone = new.listed();
     drop(new);
-    assert!(timeout(SOON, gone.changed()).await.unwrap().is_err());
-    assert_eq!(discovered(&metrics, "static"), None);
+    while timeout(SOON, gone.changed()).await.unwrap().is_ok() {}
+    assert_eq!(discovered(&metrics, "file"), None);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::found::MOST_FOUND;
 use super::{Found, Listed};
-use crate::config::query::Source;
+use crate::config::query::{KubernetesSelect, Source};
 
 /// What all sources of a pool said.
 #[derive(Debug)]
@@ -23,8 +23,9 @@ pub(super) struct State {
 }
 
 /// One source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Part {
+    source: Source,
     kind: &'static str,
     what: String,
     /// The last list with anything in it.
@@ -75,7 +76,21 @@ pub(super) enum Turn {
 impl State {
     /// What is written down is there at once.
     pub(super) fn new(sources: &[Source], grace: Duration, now: Instant) -> Self {
-        let part = |source| Part::new(source, now);
+        let nothing = Self {
+            grace,
+            parts: Vec::new(),
+        };
+        nothing.again(sources, grace, now)
+    }
+
+    /// With other sources. What those said last that are the same is still known: a pool is not empty
+    /// for a moment after each reload, nor for an outage during which somebody reloads.
+    pub(super) fn again(&self, sources: &[Source], grace: Duration, now: Instant) -> Self {
+        let part = |source: &Source| {
+            let mut known = self.parts.iter();
+            let known = known.find(|part| part.source == *source);
+            known.map_or_else(|| Part::new(source, now), Part::clone)
+        };
         Self {
             grace,
             parts: sources.iter().map(part).collect(),
@@ -160,6 +175,7 @@ impl Part {
             _ => (Vec::new(), SourceStanding::Waiting),
         };
         Self {
+            source: source.clone(),
             kind,
             what,
             last,
@@ -251,7 +267,11 @@ fn called(source: &Source) -> (&'static str, String) {
         Source::File(file) => ("file", file.path.display().to_string()),
         Source::Dns(dns) => ("dns", dns.name.clone()),
         Source::Http(http) => ("http", without_user(&http.url)),
-        Source::Kubernetes(cluster) => ("kubernetes", cluster.namespace.clone()),
+        Source::Kubernetes(cluster) => {
+            let (KubernetesSelect::Service(which) | KubernetesSelect::Pods(which)) =
+                &cluster.select;
+            ("kubernetes", format!("{}/{which}", cluster.namespace))
+        }
         Source::Marathon(marathon) => {
             let urls: Vec<String> = marathon.urls.iter().map(|url| without_user(url)).collect();
             ("marathon", urls.join(","))

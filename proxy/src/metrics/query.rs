@@ -1,5 +1,9 @@
 //! What the query side counts. Whoever owns a backend takes its series away when it is gone.
 
+use std::collections::HashMap;
+
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Make;
@@ -8,6 +12,22 @@ use super::Make;
 const HEAD_SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
+
+/// Those of its series that are about this backend, whatever else they say.
+macro_rules! forget {
+    ($vec:expr, $pool:ident, $backend:ident) => {
+        for metric in $vec.collect().iter().flat_map(MetricFamily::get_metric) {
+            let labels = metric.get_label();
+            let labels: HashMap<&str, &str> =
+                labels.iter().map(|l| (l.name(), l.value())).collect();
+            let about = labels.get("backend").or_else(|| labels.get("from"));
+            if labels.get("pool") == Some(&$pool) && about == Some(&$backend) {
+                // It was there a moment ago.
+                let _ = $vec.remove(&labels);
+            }
+        }
+    };
+}
 
 macro_rules! query_metrics {
     ($($field:ident: $kind:ident = $make:ident($name:literal, $labels:expr, $help:literal);)*) => {
@@ -20,6 +40,12 @@ macro_rules! query_metrics {
         }
 
         impl QueryMetrics {
+            /// Takes every series of one backend away.
+            pub(crate) fn forget(&self, pool: &str, backend: &str) {
+                $(forget!(self.$field, pool, backend);)*
+                let _ = self.duration.remove_label_values(&[pool, backend]);
+            }
+
             pub(super) fn new(make: &Make<'_>) -> prometheus::Result<Self> {
                 Ok(Self {
                     $($field: make.$make($name, $help, &$labels)?,)*
@@ -56,6 +82,8 @@ query_metrics! {
         "Second requests sent before the first was answered, by which won.");
     affinity: IntCounterVec = counters("query_affinity_total", ["pool", "type", "result"],
         "Callers who were to stay with a backend: hit, miss, or broken since it could not be asked.");
+    selections: IntCounterVec = counters("query_selections_total", ["pool"],
+        "How often backends were compared.");
     primary_changes: IntCounterVec = counters("query_primary_changes_total", ["pool", "reason"],
         "How often another backend became the first.");
     panic: IntGaugeVec = gauges("query_panic_mode", ["pool"],

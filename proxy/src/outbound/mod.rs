@@ -28,8 +28,8 @@ use self::connection::{Dial, Past};
 const KEPT_FOR: Duration = Duration::from_secs(240);
 /// Unused connections to one server.
 const MOST_KEPT: usize = 64;
-/// Most bytes of an answer's head. It is also what a body is read in, so that a large one passes in
-/// pieces of this size: hyper has one being read and one on its way.
+/// Most bytes of an answer's head. hyper's buffer for reading has twice that, so that a large body
+/// passes in pieces of that size: one is being read while one is on its way.
 pub(crate) const MOST_HEAD: usize = 64 * 1024;
 /// Most fields in it.
 pub(crate) const MOST_FIELDS: usize = 100;

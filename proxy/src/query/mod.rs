@@ -6,10 +6,10 @@
 //!    they are, and asks [`strategy`] for an order of them, which [`affinity`] may change for one caller.
 //! 3. [`attempt`] asks one after the other until one has answered, and holds the answer back until it is
 //!    sure of it.
-//! 4. [`refusal`] has every answer of our own.
+//! 4. [`answer`] goes this way with one request; [`endless`] is what has no end of its own. [`refusal`] has every answer of our own.
 //!
 //! [`backend`] is a Prometheus that answers, whatever the way to it; [`standing`] is what is known of how
-//! it is, [`health`] finds that out. [`view`] tells why.
+//! it is, [`health`] finds that out. [`view`] tells why, and [`pages`] tell people.
 
 mod asked;
 
@@ -23,33 +23,15 @@ mod affinity;
 mod attempt;
 
 mod pool;
-mod view;
+pub(crate) mod view;
 
 mod refusal;
+mod endless;
+mod answer;
+mod pages;
 
-use std::sync::Arc;
-
-use http::{Request, Response};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-
-use self::refusal::Refusal;
-use crate::Proxy;
-use crate::auth::Caller;
-use crate::clock::Clock;
-
+pub(crate) use self::answer::answer;
+pub(crate) use self::asked::Memory;
 pub(crate) use self::attempt::QueryBody;
-
-/// Answers whatever came to `--query.listen-address`, from a caller who was let in. Dropped when the
-/// caller leaves: then the backend is told, and nothing is held against it.
-pub(crate) async fn answer(
-    _proxy: Arc<Proxy>,
-    _caller: Caller,
-    _clock: Clock,
-    request: Request<Incoming>,
-) -> Response<QueryBody> {
-    let refusal = Refusal::NoPool(request.uri().path().to_owned());
-    refusal
-        .answer()
-        .map(|words| words.map_err(|never| match never {}).boxed())
-}
+pub(crate) use self::pages::{backends, explain, is_ready, view};
+pub(crate) use self::pool::{Common, Pools};

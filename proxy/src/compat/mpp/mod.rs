@@ -2,14 +2,20 @@
 //!
 //! 1. [`arguments`] takes its flags and variables out of what was typed, in its own grammar.
 //! 2. [`meaning`] makes a pool of them, and what else they mean here.
+//! 3. [`pages`] has `/mpp/health`, `/mpp/metrics` out of [`series`], and `/mpp/status` from [`page`].
 
 mod arguments;
 mod meaning;
+
+mod pages;
+mod page;
+mod series;
 
 use std::ffi::OsString;
 use std::sync::Arc;
 
 pub(crate) use self::arguments::FLAG;
+pub(crate) use self::pages::{SERVED_BY, is_page, page};
 
 use self::arguments::{Given, take};
 use crate::config::query::Pool;

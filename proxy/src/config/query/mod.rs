@@ -6,6 +6,8 @@
 pub mod file;
 pub mod url;
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZero;

@@ -133,7 +133,7 @@ impl Attempts {
             last: None,
             reason: "first",
         };
-        let result = run.to_the_end().await;
+        let result = run.until_answered().await;
         // Its bytes count as held until here.
         drop(asked);
         result
@@ -150,5 +150,6 @@ fn question(asked: &Asked) -> Question {
         path_and_query,
         headers: asked.headers.clone(),
         body: asked.body.clone(),
+        repeatable: asked.class.retry,
     }
 }

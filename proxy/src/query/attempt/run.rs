@@ -60,7 +60,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) async fn to_the_end(mut self) -> Result<Answered, Refused> {
+    pub(super) async fn until_answered(mut self) -> Result<Answered, Refused> {
         let Some(first) = self.order.next() else {
             let refusal = self.nobody();
             return Err(self.refused(refusal));

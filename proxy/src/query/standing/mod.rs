@@ -63,6 +63,18 @@ pub(crate) enum Tier {
     Out,
 }
 
+impl Tier {
+    /// The word for people.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Poor => "poor",
+            Self::Raw => "raw",
+            Self::Out => "out",
+        }
+    }
+}
+
 /// How a backend is.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {

@@ -196,6 +196,20 @@ impl Chooser {
         self.arrange(key, candidates, now)
     }
 
+    /// The order that the next request would have, which is not one: nobody's turn is over by it.
+    pub(crate) fn preview(
+        &self,
+        _asked: &Asked,
+        key: Option<&[u8]>,
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Order {
+        match &self.0 {
+            Way::RoundRobin(way) => Self(Way::RoundRobin(way.copy())).arrange(key, candidates, now),
+            _ => self.arrange(key, candidates, now),
+        }
+    }
+
     fn arrange(&self, key: Option<&[u8]>, candidates: &[Candidate], now: Instant) -> Order {
         let mut may: Vec<usize> = (0..candidates.len())
             .filter(|i| candidates[*i].tier != Tier::Out)

@@ -12,6 +12,12 @@ use super::lineup::{Lineup, of_first_rank};
 pub(super) struct RoundRobin(Mutex<HashMap<Arc<str>, i64>>);
 
 impl RoundRobin {
+    /// As far as they have come.
+    pub(super) fn copy(&self) -> Self {
+        let come = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(Mutex::new(come.clone()))
+    }
+
     pub(super) fn lineup(&self, mut row: Vec<usize>, candidates: &[Candidate]) -> Lineup {
         row.sort_by_key(|i| (candidates[*i].rank(), *i));
         let round = of_first_rank(&row, candidates);

@@ -119,7 +119,12 @@ async fn only_cheap_reads_are_sent_to_two() {
 /// Case 33: one request in twenty takes three seconds: hardly anybody notices, for a few requests more.
 #[tokio::test]
 async fn slow_answers_become_rare_within_a_budget() {
-    let bench = Bench::new(hedging);
+    let bench = Bench::new(|pool| {
+        hedging(pool);
+        // Whatever this machine does meanwhile: only the slow ones are.
+        let min = |hedge: &mut Hedge| hedge.min = SOON;
+        pool.hedge.as_mut().into_iter().for_each(min);
+    });
     let slow = Fake::with(|nth| match nth % 20 {
         19 => late(Duration::from_secs(3), "x"),
         _ => late(Duration::ZERO, "x"),
@@ -139,9 +144,10 @@ async fn slow_answers_become_rare_within_a_budget() {
         "99 %: {:?}",
         times[296]
     );
-    assert!(good.seen().len() <= 300 / 20 + 1, "{}", good.seen().len());
-    let won = hedges(&bench, "second") + hedges(&bench, "first");
-    assert_eq!(won, good.seen().len() as u64);
+    let extra = hedges(&bench, "second") + hedges(&bench, "first");
+    assert!((10..=300 / 20 + 1).contains(&extra), "{extra}");
+    // One that lost at once may not have been heard of.
+    assert!(good.seen().len() as u64 <= extra);
 }
 
 /// A budget that is spent is not overdrawn, however slow the first is.

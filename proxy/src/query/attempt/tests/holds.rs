@@ -173,6 +173,31 @@ async fn a_read_that_is_not_held_begins_at_once() {
     assert_eq!(bench.in_flight("a"), 0);
 }
 
+/// Before it has begun it is as any read; after that it is cut.
+#[tokio::test]
+async fn a_read_that_is_not_held_is_asked_again_before_its_head_alone() {
+    let federate = || {
+        let class = Class {
+            kind: Kind::Federate,
+            hold: false,
+            hedge: false,
+            ..READ
+        };
+        asked(class, Method::GET, b"")
+    };
+    let bench = Bench::new(|_| {});
+    let good = Fake::good("good").await;
+    let bad = Fake::answering("502 Bad Gateway", "", b"x").await;
+    let got = bench.get(federate(), bench.order(&addresses(&[&bad, &good])));
+    assert_eq!(&*got.await.by, "b");
+    let broken = Fake::start(cut(20 << 10, 10 << 10)).await;
+    let order = bench.order(&addresses(&[&broken, &good]));
+    let (got, failure) = read(bench.make(federate(), order).await.unwrap()).await;
+    assert!(bytes(20 << 10).starts_with(&got) && failure.is_some());
+    assert_eq!(good.seen().len(), 1);
+    assert_eq!(sum(&bench.metrics, "adit_proxy_query_truncated_total"), 1);
+}
+
 /// Case 29: events go on as they come, and there is no end to them.
 #[tokio::test]
 async fn a_stream_is_neither_held_nor_ended() {

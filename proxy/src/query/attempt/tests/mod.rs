@@ -6,6 +6,7 @@ mod commits;
 mod hedges;
 mod holds;
 mod leaves;
+mod passes;
 mod refuses;
 mod retries;
 
@@ -127,7 +128,7 @@ fn sum(metrics: &Metrics, name: &str) -> u64 {
     let families = metrics.registry.gather();
     let family = families.iter().find(|family| family.name() == name);
     let series = family.map_or(&[][..], |family| family.get_metric());
-    let sum: f64 = series.iter().map(|one| one.get_counter().value()).sum();
+    let sum: f64 = series.iter().map(|one| one.get_counter().get_value()).sum();
     sum as u64
 }
 
@@ -168,6 +169,11 @@ const STREAM: Class = Class {
 };
 
 fn asked(class: Class, method: Method, body: &[u8]) -> Asked {
+    // Its own room: what a bench counts is held of answers.
+    let room = Memory::new(
+        1 << 20,
+        prometheus::IntGauge::new("room", "Bytes.").unwrap(),
+    );
     Asked {
         class,
         method,
@@ -179,6 +185,7 @@ fn asked(class: Class, method: Method, body: &[u8]) -> Asked {
         )]),
         body: Bytes::copy_from_slice(body),
         params: Params::default(),
+        held: room.take(body.len()).unwrap(),
     }
 }
 
