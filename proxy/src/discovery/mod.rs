@@ -4,8 +4,8 @@
 //! it has [`found`], or that it failed, in a [`report`]. What is written down is [`found`] without any.
 //!
 //! * [`file`] is a list that somebody writes, [`dns`] one of records, [`http`] one at a URL; [`groups`] is
-//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`]
-//!   and [`marathon`] what a cluster runs.
+//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] what
+//!   a cluster runs, and [`marathon`].
 //! * [`turns`] says when the next look is, and keeps what blocks off the runtime.
 //! * [`union`] holds what each source said last, and makes one list of all: a source that cannot be asked
 //!   is believed for a while, and so is one whose list is suddenly empty.
@@ -126,6 +126,9 @@ impl Discovery {
 }
 
 #[cfg(test)]
+mod tests;
+
+#[cfg(test)]
 #[path = "../../../tests/src/fake_clusters/mod.rs"]
 #[allow(
     dead_code,
@@ -133,6 +136,3 @@ impl Discovery {
     reason = "it is another crate's, and has all that one needs"
 )]
 mod fake_clusters;
-
-#[cfg(test)]
-mod tests;

@@ -73,6 +73,19 @@ struct State {
 impl Pool {
     /// Starts looking for backends, and watches them.
     pub(crate) fn start(config: &Arc<Config>, common: &Common) -> Self {
+        let (metrics, name) = (common.metrics.clone(), Arc::clone(&config.name));
+        let (sources, registry) = (&config.sources, &common.registry);
+        let discovery = Discovery::start(sources, config.grace, registry, metrics, name);
+        Self::with(config, common, discovery)
+    }
+
+    /// The same pool, as it is written now: it need not find its backends anew.
+    pub(crate) fn again(&self, config: &Arc<Config>, common: &Common) -> Self {
+        let discovery = self.discovery.again(&config.sources, config.grace);
+        Self::with(config, common, discovery)
+    }
+
+    fn with(config: &Arc<Config>, common: &Common, discovery: Discovery) -> Self {
         let metrics = common.metrics.clone();
         let state = Arc::new(State {
             members: Members::default(),
@@ -81,14 +94,11 @@ impl Pool {
             affinities: Affinities::new(&config.affinity),
             attempts: Attempts::new(config, &metrics, common.memory.clone()),
             registry: Arc::clone(&common.registry),
-            metrics: metrics.clone(),
+            metrics,
             config: Arc::clone(config),
             started: Instant::now(),
             changed: Notify::new(),
         });
-        let (sources, grace) = (&config.sources, config.grace);
-        let name = Arc::clone(&config.name);
-        let discovery = Discovery::start(sources, grace, &common.registry, metrics, name);
         let mut tasks = JoinSet::new();
         tasks.spawn(members::follow(Arc::clone(&state), discovery.listed()));
         tasks.spawn(selection::follow(Arc::clone(&state)));

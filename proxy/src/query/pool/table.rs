@@ -46,9 +46,10 @@ impl Pools {
         let before = self.current();
         let mut pools = Vec::new();
         for config in &query.pools {
-            let same = before.iter().find(|pool| pool.config() == config);
-            pools.push(match same {
-                Some(pool) => Arc::clone(pool),
+            let named = before.iter().find(|p| p.config().name == config.name);
+            pools.push(match named {
+                Some(pool) if pool.config() == config => Arc::clone(pool),
+                Some(pool) => Arc::new(pool.again(config, &self.common)),
                 None => Arc::new(Pool::start(config, &self.common)),
             });
         }
