@@ -25,10 +25,12 @@ mod primary;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use ring::digest::{Digest, SHA256, digest};
 
 use self::cookie::Cookies;
 use self::network::Prefixes;
@@ -43,22 +45,27 @@ pub(crate) struct Affinities(Vec<Way>);
 #[derive(Debug)]
 enum Way {
     Primary(Kept),
-    Cookie(Cookies),
+    Cookie(Box<Cookies>),
     SourceAddress(Prefixes),
     Header(HeaderName),
 }
 
 /// What a caller shows.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Wish {
     /// The backend of their cookie: its place in the candidates.
-    pub(crate) pin: Option<usize>,
-    /// What they have in common with others who are to see the same backend.
-    pub(crate) key: Option<Vec<u8>>,
-    /// Which way the key is of.
-    keyed_by: Option<usize>,
+    pin: Option<usize>,
     /// The name of the cookie's backend.
     shown: Option<Arc<str>>,
+    key: Option<Key>,
+}
+
+/// What a caller has in common with others who are to see the same backend. It is hashed at once: a field
+/// may be long, and it may be the one with the password.
+struct Key {
+    /// Which way it is of.
+    way: usize,
+    hash: Digest,
 }
 
 /// What became of a wish.
@@ -95,7 +102,7 @@ impl Affinities {
     pub(crate) fn new(config: &[Affinity]) -> Self {
         let way = |affinity: &Affinity| match affinity {
             Affinity::Primary => Way::Primary(Kept::default()),
-            Affinity::Cookie(cookie) => Way::Cookie(Cookies::new(cookie)),
+            Affinity::Cookie(cookie) => Way::Cookie(Box::new(Cookies::new(cookie))),
             Affinity::SourceAddress {
                 ipv4_prefix,
                 ipv6_prefix,
@@ -127,8 +134,8 @@ impl Affinities {
                 Way::Header(name) => field(headers, name),
             };
             if let (Some(key), None) = (key, &wish.key) {
-                wish.key = Some(key);
-                wish.keyed_by = Some(i);
+                let hash = digest(&SHA256, &key);
+                wish.key = Some(Key { way: i, hash });
             }
         }
         wish.shown = wish.pin.map(|i| Arc::clone(&candidates[i].name));
@@ -154,8 +161,8 @@ impl Affinities {
                     None => Became::Miss,
                 },
                 Way::SourceAddress(_) | Way::Header(_) => match &wish.key {
-                    Some(key) if wish.keyed_by == Some(i) => {
-                        nearest::apply(key, order, candidates, kind)
+                    Some(key) if key.way == i => {
+                        nearest::apply(key.hash.as_ref(), order, candidates, kind)
                     }
                     _ => Became::Miss,
                 },
@@ -199,9 +206,25 @@ impl Affinities {
 
     fn cookies(&self) -> impl Iterator<Item = &Cookies> {
         self.0.iter().filter_map(|way| match way {
-            Way::Cookie(cookies) => Some(cookies),
+            Way::Cookie(cookies) => Some(&**cookies),
             _ => None,
         })
+    }
+}
+
+impl Wish {
+    /// For strategies that go by one.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|key| key.hash.as_ref())
+    }
+}
+
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wish")
+            .field("backend", &self.shown)
+            .field("way", &self.key.as_ref().map(|key| key.way))
+            .finish_non_exhaustive()
     }
 }
 

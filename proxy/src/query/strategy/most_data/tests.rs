@@ -165,7 +165,12 @@ fn while_they_are_still_being_found_nobody_holds_on_to_the_first_that_answered()
     pool[0] = with_history("a", DAY);
     let change = chooser.check(&pool, Occasion::Event, at(2)).unwrap();
     assert_eq!((change.to.as_deref(), change.reason), (Some("a"), "data"));
-    // From the next check on it does.
+    // Their data may come after their state.
+    pool[0] = candidate("a");
+    assert_eq!(first(&chooser, &pool, at(3)), "b");
+    pool[0] = with_history("a", DAY);
+    assert_eq!(first(&chooser, &pool, at(4)), "a");
+    // From the next check on somebody holds on.
     assert_eq!(chooser.check(&pool, Occasion::Interval, at(10)), None);
     pool[1] = with_history("b", 10.0 * DAY);
     assert_eq!(chooser.check(&pool, Occasion::Event, at(11)), None);
