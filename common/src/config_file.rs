@@ -38,7 +38,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
 ///
 /// # Errors
 /// The path, and why it cannot be read.
-pub(crate) fn text(path: &Path) -> Result<String, FileError> {
+pub fn text(path: &Path) -> Result<String, FileError> {
     let failed = |error| FileError::Read(path.to_owned(), error);
     let file = std::fs::File::open(path).map_err(failed)?;
     // Not its size beforehand: a pipe has none, and a file may grow.

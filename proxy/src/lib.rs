@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod token;
 
 pub(crate) mod clock;
+pub(crate) mod compat;
 pub(crate) mod listener;
 pub(crate) mod auth;
 

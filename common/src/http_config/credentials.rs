@@ -29,15 +29,30 @@ impl CredentialFile {
     /// # Errors
     /// Names the file and never shows what is in it.
     pub fn read(&self) -> Result<HeaderValue, SecretError> {
+        self.read_by(Secret::read)
+    }
+
+    /// The same of a file that was read before, and warned of then if others may read it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_again(&self) -> Result<HeaderValue, SecretError> {
+        self.read_by(Secret::read_again)
+    }
+
+    fn read_by(
+        &self,
+        read: impl FnOnce(&Path) -> Result<Secret, SecretError>,
+    ) -> Result<HeaderValue, SecretError> {
         let (path, credentials) = match self {
-            Self::Bearer(path) => (path, Credentials::Bearer(Secret::read(path)?)),
+            Self::Bearer(path) => (path, Credentials::Bearer(read(path)?)),
             Self::Basic {
                 username,
                 password_file,
             } => {
                 let credentials = Credentials::Basic {
                     user: username.clone(),
-                    password: Secret::read(password_file)?,
+                    password: read(password_file)?,
                 };
                 (password_file, credentials)
             }

@@ -1,40 +1,99 @@
 //! Where backends are.
 //!
-//! Each [`Source`](crate::config::query::Source) is followed by a task of its own, which tells what it has found, or that it failed,
-//! to a [`Report`]. [`union`] holds what each said last, and makes one list of all.
+//! Each [`Source`] is followed by a task of its own, which looks now and then, or is told, and says what
+//! it has [`found`], or that it failed, in a [`report`]. What is written down is [`found`] without any.
+//!
+//! * [`file`] is a list that somebody writes, [`dns`] one of records, [`http`] one at a URL; [`groups`] is
+//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer.
+//! * [`turns`] says when the next look is, and keeps what blocks off the runtime.
+//! * [`union`] holds what each source said last, and makes one list of all: a source that cannot be asked
+//!   is believed for a while, and so is one whose list is suddenly empty.
+//! * [`follow`] hears the reports, lets the list be known, and says in the log and in metrics what came of
+//!   them.
+
+mod found;
+mod report;
+
+mod turns;
+mod groups;
+
+mod file;
+mod dns;
+mod http;
+mod tunnel;
 
 mod union;
+mod follow;
 
-use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::config::query::Manner;
-use crate::config::query::url::BackendUrl;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-pub(crate) use self::union::Report;
+pub(crate) use self::found::{Found, Listed};
+pub(crate) use self::report::Report;
+pub(crate) use self::union::{SourceStanding, SourceView};
 
-/// A backend that a source has found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) url: BackendUrl,
-    /// For metrics and people; nothing: its address.
-    pub(crate) name: Option<String>,
-    pub(crate) manner: Manner,
+use self::follow::Journal;
+use self::union::State;
+use crate::config::query::Source;
+use crate::metrics::QueryMetrics;
+use crate::registry::Registry;
+
+/// All sources of one pool, followed. Dropping it ends that, and takes its gauges away.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    listed: watch::Receiver<Arc<Vec<Listed>>>,
+    state: Arc<Mutex<State>>,
+    _tasks: JoinSet<()>,
 }
 
-impl Found {
-    /// Spoken to as the source says.
-    pub(crate) fn new(url: BackendUrl, manner: &Manner) -> Self {
+impl Discovery {
+    /// Follows every source from now on. What is written down is listed when this returns, whatever else
+    /// there is as soon as it has been found.
+    pub(crate) fn start(
+        sources: &[Source],
+        grace: Duration,
+        registry: &Arc<Registry>,
+        metrics: QueryMetrics,
+        pool: Arc<str>,
+    ) -> Self {
+        let now = Instant::now();
+        let state = State::new(sources, grace, now);
+        let mut journal = Journal::new(pool, metrics, &state);
+        let list = Arc::new(state.list(now));
+        journal.listed(&[], &list, &state, now);
+        let (tell, listed) = watch::channel(list);
+        let state = Arc::new(Mutex::new(state));
+        let (news, heard) = report::channel();
+        let mut tasks = JoinSet::new();
+        for (index, source) in sources.iter().enumerate() {
+            let report = Report::new(index, news.clone());
+            follow::source(source.clone(), report, registry, &mut tasks);
+        }
+        drop(news);
+        tasks.spawn(follow::all(heard, Arc::clone(&state), tell, journal));
         Self {
-            url,
-            name: None,
-            manner: manner.clone(),
+            listed,
+            state,
+            _tasks: tasks,
         }
     }
 
-    /// With the source's own word on how often it is asked.
-    pub(crate) fn weighing(mut self, priority: u32, weight: NonZero<u32>) -> Self {
-        self.manner.priority = priority;
-        self.manner.weight = weight;
-        self
+    /// One list of all: whoever is in it twice stands there once, as the first of the sources has it, in
+    /// the order of the sources. A list that has not changed is the same [`Arc`].
+    pub(crate) fn listed(&self) -> watch::Receiver<Arc<Vec<Listed>>> {
+        self.listed.clone()
+    }
+
+    /// Each source with its state, for people.
+    pub(crate) fn sources(&self) -> Vec<SourceView> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.views(Instant::now())
     }
 }
+
+#[cfg(test)]
+mod tests;

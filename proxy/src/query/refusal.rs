@@ -8,12 +8,17 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use crate::config::limits::size;
+
 /// Why a query gets no answer of a backend.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No pool has this host and path.
     #[error("no pool answers to {0}")]
     NoPool(String),
+    /// It is no path, or one to us and another to somebody behind us.
+    #[error("the path is not passed on: it has {0}")]
+    BadPath(&'static str),
     /// It changes something, or shows what is nobody's business.
     #[error("{what} is not passed on: it is refused unless the pool's \"allow\" has {key}")]
     Denied {
@@ -34,7 +39,7 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Forbidden(String),
     /// The body cannot be held.
-    #[error("the request's body is larger than {0} bytes (the pool's request_body)")]
+    #[error("the request's body is larger than {} (the pool's request_body)", size(*.0))]
     BodyTooLarge(usize),
     /// The body did not come whole.
     #[error("the request's body is malformed or not whole")]
@@ -68,7 +73,7 @@ impl Refusal {
             // Grafana asks again with GET on 405, and on 400 too, where it would help nobody.
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "bad_data"),
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
-            Self::BadBody => (StatusCode::BAD_REQUEST, "bad_data"),
+            Self::BadPath(_) | Self::BadBody => (StatusCode::BAD_REQUEST, "bad_data"),
             Self::BodyTooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "unavailable"),
             Self::Nobody(_) | Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -96,5 +101,151 @@ impl Refusal {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Every variant, with its status, Prometheus' word for it, and some of what it says.
+    fn all() -> Vec<(Refusal, u16, &'static str, &'static str)> {
+        let words = |text: &str| text.to_owned();
+        let all = vec![
+            (
+                Refusal::NoPool(words("/x")),
+                404,
+                "not_found",
+                "no pool answers to /x",
+            ),
+            (
+                Refusal::BadPath("a segment of dots"),
+                400,
+                "bad_data",
+                "the path is not passed on: it has a segment of dots",
+            ),
+            (
+                Refusal::Denied {
+                    what: words("POST /-/quit"),
+                    key: "lifecycle",
+                },
+                403,
+                "forbidden",
+                "POST /-/quit is not passed on: it is refused unless the pool's \"allow\" has lifecycle",
+            ),
+            (
+                Refusal::Method {
+                    what: words("/federate"),
+                    allowed: "GET, HEAD, OPTIONS",
+                },
+                405,
+                "bad_data",
+                "/federate is asked for with GET, HEAD, OPTIONS",
+            ),
+            (
+                Refusal::Forbidden(words("x may not ask pool home")),
+                403,
+                "forbidden",
+                "x may not ask pool home",
+            ),
+            (
+                Refusal::BodyTooLarge(100),
+                413,
+                "bad_data",
+                "larger than 100B (the pool's request_body)",
+            ),
+            (Refusal::BadBody, 400, "bad_data", "not whole"),
+            (
+                Refusal::BodyTooSlow(Duration::from_secs(90)),
+                408,
+                "timeout",
+                "longer than 1m 30s",
+            ),
+            (
+                Refusal::Busy(words("256 requests are under way")),
+                429,
+                "unavailable",
+                "256 requests are under way",
+            ),
+            (
+                Refusal::Nobody(words("home")),
+                503,
+                "unavailable",
+                "pool home has no backend",
+            ),
+            (
+                Refusal::Failed(words("a: refused")),
+                502,
+                "unavailable",
+                "a: refused",
+            ),
+            (
+                Refusal::Deadline(Duration::from_millis(1500)),
+                504,
+                "timeout",
+                "no backend answered within 1s 500ms",
+            ),
+            (Refusal::Draining, 503, "unavailable", "stopping"),
+        ];
+        // A variant that is added is to be added above.
+        for (refusal, ..) in &all {
+            match refusal {
+                Refusal::NoPool(_)
+                | Refusal::BadPath(_)
+                | Refusal::Denied { .. }
+                | Refusal::Method { .. }
+                | Refusal::Forbidden(_)
+                | Refusal::BodyTooLarge(_)
+                | Refusal::BadBody
+                | Refusal::BodyTooSlow(_)
+                | Refusal::Busy(_)
+                | Refusal::Nobody(_)
+                | Refusal::Failed(_)
+                | Refusal::Deadline(_)
+                | Refusal::Draining => {}
+            }
+        }
+        all
+    }
+
+    async fn json(response: Response<Full<Bytes>>) -> serde_json::Value {
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_an_answer_of_the_api() {
+        for (refusal, status, kind, says) in all() {
+            let response = refusal.answer();
+            assert_eq!(response.status().as_u16(), status, "{refusal:?}");
+            let headers = response.headers();
+            assert_eq!(headers[CONTENT_TYPE], "application/json");
+            let allow = headers.get(ALLOW).map(|value| value.to_str().unwrap());
+            assert_eq!(allow, (status == 405).then_some("GET, HEAD, OPTIONS"));
+            let retry = headers
+                .get(RETRY_AFTER)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(
+                retry,
+                matches!(status, 429 | 503).then_some("1"),
+                "{refusal:?}"
+            );
+            let body = json(response).await;
+            let words = body["error"].as_str().unwrap();
+            assert!(words.contains(says), "{words}");
+            let shape = serde_json::json!({"status": "error", "errorType": kind, "error": words});
+            assert_eq!(body, shape);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_word_of_another_ends_our_line() {
+        let refusal = Refusal::Failed("a: x\r\n\tSet-Cookie: \u{1b}[31m\"b\"\\".to_owned());
+        let body = json(refusal.answer()).await;
+        assert_eq!(body["error"], "a: x???Set-Cookie: ?[31m\"b\"\\");
+        let long = Refusal::NoPool("x".repeat(100_000)).answer();
+        assert!(json(long).await["error"].as_str().unwrap().len() < 2000);
     }
 }

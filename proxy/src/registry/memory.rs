@@ -1,6 +1,5 @@
 //! The names of this process' own sessions and polls, and for a while of those that left.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -8,16 +7,14 @@ use std::time::Duration;
 use adit_common::name::Name;
 use adit_common::registration::Registration;
 use adit_common::tunnel::goodbye::End;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::seat::{Left, Seat};
+use super::tables::{Tables, Taken};
 use super::waiting::Waiting;
 use crate::carrier::{Carrier, Poll, Poller, Session};
 use crate::config::duplicates::{Duplicates, Rules};
-
-/// Names remembered after they left. With authentication only an accepted client puts one there;
-/// where PushProx's clients may poll, anybody can, and at so many some other goes.
-const MOST_AWAY: usize = 100_000;
 
 /// For how long what is known of a name.
 #[derive(Debug, Clone, Copy)]
@@ -36,15 +33,8 @@ pub(crate) struct Registry {
     memory: Memory,
     waiting: Arc<Waiting>,
     tables: RwLock<Tables>,
-}
-
-#[derive(Debug, Default)]
-struct Tables {
-    seats: HashMap<Name, Seat>,
-    /// The names of each session, by its id: leaving costs as much as it had, not as all have.
-    names: HashMap<u64, Vec<Name>>,
-    /// How many seats are empty.
-    away: usize,
+    /// Counts what happens to sessions.
+    changes: watch::Sender<u64>,
 }
 
 /// What is known of a name.
@@ -58,12 +48,15 @@ pub(crate) enum Found {
     Unknown,
 }
 
-/// A name is held by somebody who keeps it.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is held by {by}")]
-pub(crate) struct Taken {
-    pub(crate) name: Name,
-    pub(crate) by: String,
+/// Whether a name has a tunnel.
+#[derive(Debug)]
+pub(crate) enum Tunnel {
+    /// This one.
+    Here(Arc<Session>),
+    /// None, but somebody polls for it: a PushProx client.
+    Polled,
+    /// Nobody has it.
+    Nobody,
 }
 
 impl Registry {
@@ -72,7 +65,21 @@ impl Registry {
             memory,
             waiting,
             tables: RwLock::default(),
+            changes: watch::Sender::default(),
         }
+    }
+
+    /// Told after each time a session has come, gone or changed what it offers. One change may stand
+    /// for several: whoever is told looks at what there is. That a name that left is listed no longer
+    /// comes by time alone, and is not told.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Never with the tables locked: whoever is woken looks at them.
+    fn changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Those who wait for a name to return.
@@ -160,6 +167,7 @@ impl Registry {
         tables.names.insert(session.id(), names.to_vec());
         drop(tables);
         self.waiting.wake_all(names);
+        self.changed();
         Ok(evicted)
     }
 
@@ -179,7 +187,10 @@ impl Registry {
                 was_lost: true,
             },
         };
-        self.write().remove(session.id(), &[], left);
+        let had_names = self.write().remove(session.id(), &[], left);
+        if had_names {
+            self.changed();
+        }
     }
 
     /// Parks a poll of a machine at `from`; `make` makes it, given what is known of that machine.
@@ -263,6 +274,19 @@ impl Registry {
         names
     }
 
+    /// The tunnel that has a name. No poll is taken out for it.
+    pub(crate) fn tunnel(&self, name: &Name) -> Tunnel {
+        let tables = self.read();
+        match tables.seats.get(name) {
+            None => Tunnel::Nobody,
+            Some(seat) => match seat.session() {
+                Some(session) => Tunnel::Here(Arc::clone(session)),
+                None if seat.has_poller(self.memory.grace) => Tunnel::Polled,
+                None => Tunnel::Nobody,
+            },
+        }
+    }
+
     /// What is offered under every such name, sorted by name. Of PushProx's clients nobody knows.
     pub(crate) fn offers(&self) -> Vec<(Name, Arc<Registration>)> {
         let list = self.memory.list;
@@ -289,91 +313,6 @@ impl Registry {
 
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tables {
-    /// Sessions of other instances that have the name.
-    fn others(&self, session: &Session, name: &Name) -> impl Iterator<Item = &Arc<Session>> {
-        let id = session.instance().id;
-        let held = self.seats.get(name).map_or(&[][..], Seat::sessions);
-        held.iter().filter(move |held| held.instance().id != id)
-    }
-
-    fn may_claim(
-        &self,
-        session: &Session,
-        name: &Name,
-        rule: Duplicates,
-        grace: Duration,
-    ) -> Result<(), Taken> {
-        let taken = |by: String| Taken {
-            name: name.clone(),
-            by,
-        };
-        let started = session.instance().started;
-        match rule {
-            Duplicates::Replicas => Ok(()),
-            Duplicates::Replace => {
-                let mut others = self.others(session, name).map(|held| held.instance());
-                match others.find(|held| held.started > started) {
-                    Some(by) => Err(taken(format!("an instance that started later ({})", by.id))),
-                    None => Ok(()),
-                }
-            }
-            Duplicates::Reject => {
-                if let Some(by) = self.others(session, name).next() {
-                    return Err(taken(format!("instance {}", by.instance().id)));
-                }
-                let seat = self.seats.get(name).filter(|seat| seat.session().is_none());
-                match seat.is_some_and(|seat| seat.has_poller(grace)) {
-                    true => Err(taken("a PushProx client".into())),
-                    false => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// A seat that is about to be taken.
-    fn seat(&mut self, name: &Name) -> &mut Seat {
-        if self.seats.get(name).is_some_and(Seat::is_empty) {
-            self.away -= 1;
-        }
-        self.seats.entry(name.clone()).or_insert_with(Seat::new)
-    }
-
-    /// Takes all names but `keep` from a session.
-    fn remove(&mut self, id: u64, keep: &[Name], left: Left) {
-        for name in self.names.remove(&id).unwrap_or_default() {
-            if keep.contains(&name) {
-                continue;
-            }
-            if let Some(seat) = self.seats.get_mut(&name)
-                && !seat.is_empty()
-            {
-                seat.leave(id, left);
-                if seat.is_empty() {
-                    self.now_empty(&name);
-                }
-            }
-        }
-    }
-
-    /// The last one has left the seat of `name`.
-    fn now_empty(&mut self, name: &Name) {
-        self.away += 1;
-        if self.away > MOST_AWAY {
-            let other = |(other, seat): &(&Name, &Seat)| *other != name && seat.is_empty();
-            let other = self
-                .seats
-                .iter()
-                .find(other)
-                .map(|(other, _)| other.clone());
-            if let Some(other) = other {
-                self.seats.remove(&other);
-                self.away -= 1;
-            }
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::carrier::Handed;
 use crate::registry::Lease;
+use crate::registry::tables::MOST_AWAY;
 
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -270,4 +271,33 @@ async fn who_waits_is_woken_by_whoever_comes() {
     assert!(!arrival.as_mut().enable());
     claim(&registry, &session(1), &["pi"]);
     assert!(arrival.as_mut().enable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_follows_sessions_is_told_of_each_that_comes_changes_or_goes() {
+    let registry = registry();
+    let mut changes = registry.changes();
+    let told = |changes: &mut tokio::sync::watch::Receiver<u64>| {
+        let told = changes.has_changed().unwrap();
+        changes.mark_unchanged();
+        told
+    };
+    let session = session(1);
+    claim(&registry, &session, &["pi"]);
+    assert!(told(&mut changes), "it has come");
+    assert!(matches!(registry.tunnel(&name("pi")), Tunnel::Here(_)));
+    session.offers(Registration::default());
+    claim(&registry, &session, &["pi"]);
+    assert!(told(&mut changes), "it offers something else");
+    let (poll, _handed) = park(&registry, "pi", 1);
+    assert!(!told(&mut changes), "polls are no sessions");
+    registry.release(&session);
+    assert!(told(&mut changes), "it has gone");
+    assert!(matches!(registry.tunnel(&name("pi")), Tunnel::Polled));
+    registry.release(&session);
+    assert!(!told(&mut changes), "it had gone");
+    registry.withdraw(&poll);
+    tokio::time::advance(GRACE).await;
+    assert!(matches!(registry.tunnel(&name("pi")), Tunnel::Nobody));
+    assert!(matches!(registry.tunnel(&name("nas")), Tunnel::Nobody));
 }

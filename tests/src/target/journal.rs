@@ -16,6 +16,8 @@ pub struct Connection {
     pub opened: Instant,
     /// What was asked on it, in order.
     pub requests: Vec<Request>,
+    /// For how many of them the script is through.
+    pub answered: usize,
     /// Bytes the kernel has taken for it.
     pub written: u64,
     /// When it ended.
@@ -59,6 +61,7 @@ impl Connection {
         Self {
             opened: Instant::now(),
             requests: Vec::new(),
+            answered: 0,
             written: 0,
             closed: None,
             aborted: false,

@@ -18,17 +18,19 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::wait::{PATIENCE, within};
 pub use journal::{Connection, Journal, Request};
-pub use script::{Gate, Script, Step};
+pub use script::{Feed, Gate, Script, Step};
 
 /// A scripted target. Dropping it closes its listeners and its connections.
 #[derive(Debug)]
 pub struct Target {
     address: Option<SocketAddr>,
-    journal: watch::Receiver<Journal>,
-    _listening: JoinSet<()>,
+    journal: watch::Sender<Journal>,
+    listening: JoinSet<()>,
+    cut: CancellationToken,
 }
 
 /// Where a target listens.
@@ -66,8 +68,22 @@ impl Target {
     }
 
     fn with(ears: Vec<Ear>, manner: Manner, script: impl Script) -> Self {
-        let (sender, journal) = watch::channel(Journal::default());
-        let player = serve::Player::new(Arc::new(script), sender);
+        Self::going_on(ears, manner, script, watch::Sender::default())
+    }
+
+    /// With the journal of one that was there before.
+    pub(crate) fn again(ear: Ear, script: impl Script, journal: watch::Sender<Journal>) -> Self {
+        Self::going_on(vec![ear], Manner::Concurrent, script, journal)
+    }
+
+    fn going_on(
+        ears: Vec<Ear>,
+        manner: Manner,
+        script: impl Script,
+        journal: watch::Sender<Journal>,
+    ) -> Self {
+        let cut = CancellationToken::new();
+        let player = serve::Player::new(Arc::new(script), journal.clone(), cut.clone());
         let address = ears.iter().find_map(Ear::address);
         let mut listening = JoinSet::new();
         for ear in ears {
@@ -76,8 +92,20 @@ impl Target {
         Self {
             address,
             journal,
-            _listening: listening,
+            listening,
+            cut,
         }
+    }
+
+    /// Ends it as the death of a process with bytes unread would: nobody listens, and whoever is
+    /// connected is reset.
+    ///
+    /// # Panics
+    /// When a connection stays.
+    pub async fn kill(&mut self) {
+        self.cut.cancel();
+        let ended = async { while self.listening.join_next().await.is_some() {} };
+        within(PATIENCE, "every connection to the target reset", ended).await;
     }
 
     /// The first address it listens on.
@@ -118,9 +146,9 @@ impl Target {
     /// # Panics
     /// When that takes too long, with `what`.
     pub async fn until(&self, what: &str, is: impl FnMut(&Journal) -> bool) -> Journal {
-        let mut journal = self.journal.clone();
+        let mut journal = self.journal.subscribe();
         let held = within(PATIENCE, what, journal.wait_for(is)).await;
-        held.expect("the target's task holds the sender").clone()
+        held.expect("the sender is ours").clone()
     }
 
     /// Waits for the request of that number, counting from 1.
@@ -196,25 +224,27 @@ fn listen(listening: &mut JoinSet<()>, ear: Ear, manner: Manner, player: serve::
             let listener = tcp(listener);
             listening.spawn(async move {
                 let mut open = JoinSet::new();
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Some(Ok((stream, _))) = player.unless_cut(listener.accept()).await {
                     let player = player.clone();
                     take(&mut open, manner, async move { player.play(stream).await }).await;
                 }
+                close(listener, open).await;
             });
         }
         Ear::Tls(listener, config) => {
             let (listener, tls) = (tcp(listener), TlsAcceptor::from(config));
             listening.spawn(async move {
                 let mut open = JoinSet::new();
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Some(Ok((stream, _))) = player.unless_cut(listener.accept()).await {
                     let (player, tls) = (player.clone(), tls.clone());
                     let serve = async move {
-                        if let Ok(stream) = tls.accept(stream).await {
+                        if let Some(Ok(stream)) = player.unless_cut(tls.accept(stream)).await {
                             player.play(stream).await;
                         }
                     };
                     take(&mut open, manner, serve).await;
                 }
+                close(listener, open).await;
             });
         }
         Ear::Unix(listener) => {
@@ -224,10 +254,11 @@ fn listen(listening: &mut JoinSet<()>, ear: Ear, manner: Manner, player: serve::
             let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
             listening.spawn(async move {
                 let mut open = JoinSet::new();
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Some(Ok((stream, _))) = player.unless_cut(listener.accept()).await {
                     let player = player.clone();
                     take(&mut open, manner, async move { player.play(stream).await }).await;
                 }
+                close(listener, open).await;
             });
         }
     }
@@ -244,4 +275,10 @@ async fn take(
         }
         Manner::OneByOne => serve.await,
     }
+}
+
+/// Nobody listens any more; those who are connected end as they do.
+async fn close<L>(listener: L, mut open: JoinSet<()>) {
+    drop(listener);
+    while open.join_next().await.is_some() {}
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Request;
@@ -40,6 +41,8 @@ pub enum Step {
     Pause(Duration),
     /// Nothing until the test opens the gate.
     Wait(Gate),
+    /// What the test hands in, as it does, and what it handed in before.
+    Feed(Feed),
     /// Nothing until the peer leaves.
     Stall,
     /// The end by RST: a process that was killed with bytes unread, or a router that forgot.
@@ -52,6 +55,44 @@ impl Step {
     /// Bytes from text.
     pub fn send(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Send(bytes.into().into())
+    }
+}
+
+/// Bytes that a test hands in while scripts are played. Clones are the same feed.
+#[derive(Debug, Clone)]
+pub struct Feed(watch::Sender<(Vec<Bytes>, bool)>);
+
+impl Feed {
+    /// One with nothing in it.
+    pub fn new() -> Self {
+        Self(watch::Sender::new((Vec::new(), false)))
+    }
+
+    /// These bytes go out to everyone who is fed, in one write each.
+    pub fn give(&self, bytes: impl Into<Vec<u8>>) {
+        let bytes = Bytes::from(bytes.into());
+        self.0.send_modify(|(pieces, _)| pieces.push(bytes));
+    }
+
+    /// Nothing more comes: scripts go on behind it.
+    pub fn end(&self) {
+        self.0.send_modify(|(_, ended)| *ended = true);
+    }
+
+    /// The piece of that number, when it is there; nothing when none will be.
+    pub async fn piece(&self, n: usize) -> Option<Bytes> {
+        let mut pieces = self.0.subscribe();
+        let there = pieces
+            .wait_for(|(pieces, ended)| n < pieces.len() || *ended)
+            .await;
+        // The sender is ours, so that it cannot be gone.
+        there.ok()?.0.get(n).cloned()
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

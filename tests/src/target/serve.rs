@@ -10,9 +10,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::journal::{Connection, Journal, Request};
-use super::script::{Script, Step};
+use super::script::{Feed, Script, Step};
 
 const FLOOD: usize = 64 * 1024;
 
@@ -44,6 +45,8 @@ impl Wire for UnixStream {
 pub(super) struct Player {
     script: Arc<dyn Script>,
     journal: watch::Sender<Journal>,
+    /// Ends every connection by RST.
+    cut: CancellationToken,
 }
 
 /// How a script ended.
@@ -54,35 +57,53 @@ enum Done {
 }
 
 impl Player {
-    pub(super) fn new(script: Arc<dyn Script>, journal: watch::Sender<Journal>) -> Self {
-        Self { script, journal }
+    pub(super) fn new(
+        script: Arc<dyn Script>,
+        journal: watch::Sender<Journal>,
+        cut: CancellationToken,
+    ) -> Self {
+        Self {
+            script,
+            journal,
+            cut,
+        }
+    }
+
+    /// The future, unless the target is killed first.
+    pub(super) async fn unless_cut<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.cut.run_until_cancelled(future).await
     }
 
     pub(super) async fn play(&self, mut wire: impl Wire) {
         let mut entry = Entry::new(self.journal.clone());
-        loop {
-            let request = match read_request(&mut wire).await {
-                Ok(Some(request)) => request,
-                Ok(None) | Err(_) => break,
-            };
+        let talk = self.talk(&mut wire, &entry);
+        // None: it was killed.
+        if self.unless_cut(talk).await.unwrap_or(true) {
+            wire.end_by_reset();
+        }
+        entry.close();
+    }
+
+    /// Until the end, which is to be by RST or not.
+    async fn talk(&self, wire: &mut impl Wire, entry: &Entry) -> bool {
+        while let Ok(Some(request)) = read_request(wire).await {
             entry.change(|connection| connection.requests.push(request.clone()));
-            match perform(&mut wire, &entry, self.script.steps(&request)).await {
+            let done = perform(wire, entry, self.script.steps(&request)).await;
+            match &done {
+                Ok(_) => entry.change(|connection| connection.answered += 1),
+                Err(_) => entry.change(|connection| connection.aborted = true),
+            }
+            match done {
                 Ok(Done::Next) => {}
                 Ok(Done::Close) => {
                     let _ = wire.shutdown().await;
-                    break;
+                    return false;
                 }
-                Ok(Done::Reset) => {
-                    wire.end_by_reset();
-                    break;
-                }
-                Err(_) => {
-                    entry.change(|connection| connection.aborted = true);
-                    break;
-                }
+                Ok(Done::Reset) => return true,
+                Err(_) => return false,
             }
         }
-        entry.close();
+        false
     }
 }
 
@@ -120,6 +141,7 @@ async fn perform(wire: &mut impl Wire, entry: &Entry, steps: Vec<Step>) -> io::R
             Step::Flood(total) => flood(wire, entry, total).await?,
             Step::Pause(pause) => unless_left(wire, sleep(pause)).await?,
             Step::Wait(gate) => unless_left(wire, gate.opened()).await?,
+            Step::Feed(feed) => feed_on(wire, entry, &feed).await?,
             Step::Stall => unless_left(wire, std::future::pending()).await?,
             Step::Reset => return Ok(Done::Reset),
             Step::Next => return Ok(Done::Next),
@@ -161,11 +183,20 @@ async fn flood(wire: &mut impl Wire, entry: &Entry, total: u64) -> io::Result<()
     Ok(())
 }
 
+async fn feed_on(wire: &mut impl Wire, entry: &Entry, feed: &Feed) -> io::Result<()> {
+    let mut next = 0;
+    while let Some(piece) = unless_left(wire, feed.piece(next)).await? {
+        write(wire, entry, &piece).await?;
+        next += 1;
+    }
+    Ok(())
+}
+
 /// The future, unless the peer leaves first.
-async fn unless_left(wire: &mut impl Wire, future: impl Future<Output = ()>) -> io::Result<()> {
+async fn unless_left<T>(wire: &mut impl Wire, future: impl Future<Output = T>) -> io::Result<T> {
     let mut byte = [0];
     tokio::select! {
-        () = future => Ok(()),
+        output = future => Ok(output),
         read = wire.read(&mut byte) => match read {
             Ok(1..) => panic!("a second request before the first was answered"),
             Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),

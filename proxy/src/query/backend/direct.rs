@@ -1,11 +1,14 @@
 //! A backend that we dial.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
-use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use adit_common::target::Scheme;
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderValue, Response};
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use super::answer::passing;
 use super::body::BackendBody;
+use super::credentials::Shown;
 use super::{Failure, Question};
 use crate::config::query::url::BackendUrl;
 use crate::outbound::{Outbound, OutboundError};
@@ -14,58 +17,51 @@ use crate::outbound::{Outbound, OutboundError};
 #[derive(Debug)]
 pub(super) struct Direct {
     outbound: Outbound,
-    /// `http://HOST:PORT`
-    origin: String,
-    host: Option<HeaderValue>,
-    authorization: Option<HeaderValue>,
+    scheme: Scheme,
+    shown: Shown,
 }
 
 impl Direct {
-    pub(super) fn new(
-        url: &BackendUrl,
-        scheme: adit_common::target::Scheme,
-        outbound: Outbound,
-        authorization: Option<HeaderValue>,
-    ) -> Self {
+    pub(super) fn new(scheme: Scheme, outbound: Outbound, shown: Shown) -> Self {
         Self {
             outbound,
-            origin: format!("{scheme}://{}{}", url.address, url.prefix),
-            host: HeaderValue::from_str(url.authority.as_str()).ok(),
-            authorization,
+            scheme,
+            shown,
         }
     }
 
     pub(super) async fn send(
         &self,
+        url: &BackendUrl,
         question: Question,
         deadline: Instant,
     ) -> Result<Response<BackendBody>, Failure> {
-        let uri: Uri = format!("{}{}", self.origin, question.path_and_query)
-            .parse()
-            .map_err(|error| Failure::Connect(format!("no URI: {error}")))?;
-        let mut request = Request::new(Full::from(question.body));
-        *request.method_mut() = question.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = question.headers;
+        let repeatable = question.repeatable;
+        let mut request = question.to(url, self.scheme.as_str())?;
         let headers = request.headers_mut();
-        // The body is at hand, and hyper says how long it is.
-        headers.remove(CONTENT_LENGTH);
-        if let Some(host) = &self.host {
-            headers.insert(HOST, host.clone());
+        if let Ok(host) = HeaderValue::from_str(url.authority.as_str()) {
+            headers.insert(HOST, host);
         }
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        if let Some(authorization) = self.shown.now().await {
+            headers.insert(AUTHORIZATION, authorization);
         }
-        let answer = self.outbound.send(request, deadline).await;
-        let answer = answer.map_err(|error| match error {
-            OutboundError::Connect(why) => Failure::Connect(why),
-            OutboundError::Tls(why) => Failure::Tls(why),
-            OutboundError::Reset(why) => Failure::Reset(why),
-            OutboundError::Deadline => Failure::Deadline(error.to_string()),
-        })?;
+        let answer = match repeatable {
+            true => self.outbound.send_repeatable(request, deadline).await,
+            false => self.outbound.send(request, deadline).await,
+        };
+        let answer = passing(answer.map_err(failure)?)?;
         Ok(answer.map(|body| {
             body.map_err(|error| Failure::Truncated(format!("its answer broke off: {error}")))
                 .boxed()
         }))
+    }
+}
+
+fn failure(error: OutboundError) -> Failure {
+    match error {
+        OutboundError::Connect(why) => Failure::Connect(why),
+        OutboundError::Tls(why) => Failure::Tls(why),
+        OutboundError::Reset(why) => Failure::Reset(why),
+        OutboundError::Deadline => Failure::Deadline(error.to_string()),
     }
 }

@@ -2,29 +2,44 @@
 //!
 //! * [`direct`] dials it, with TLS and credentials where they are wanted, and keeps connections.
 //! * [`tunnel`] is a client's session, which ends the moment it is lost.
+//! * Either sends a [`question`], with the [`credentials`] there are for it, and lets pass of the
+//!   [`answer`] what may.
 //! * [`failure`] is why there was no answer, [`body`] the answer's body, [`load`] how much is under way.
+//! * [`passive`] is what requests tell of it.
+
+mod question;
+mod credentials;
 
 mod direct;
+mod tunnel;
 
+mod answer;
 mod body;
+
 mod failure;
 mod load;
+mod passive;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Response;
-use http::{HeaderMap, Method};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::body::BackendBody;
 pub(crate) use self::failure::Failure;
 pub(crate) use self::load::Load;
+pub(crate) use self::question::Question;
 
+use self::credentials::Shown;
 use self::direct::Direct;
-use super::standing::Standing;
-use crate::config::query::url::BackendUrl;
+use self::tunnel::Tunnel;
+use super::standing::{Member, Peers, Standing};
+use crate::config::query::Health;
+use crate::config::query::url::{BackendUrl, Way};
+use crate::discovery::Found;
+use crate::outbound::Outbound;
+use crate::registry::Registry;
 
 /// One backend of a pool.
 #[derive(Debug)]
@@ -40,34 +55,95 @@ pub(crate) struct Backend {
     pub(crate) load: Load,
     /// How it is, and whoever wants to know when that changes.
     pub(crate) standing: watch::Sender<Standing>,
-}
-
-/// What a backend is sent. Path and query are below its own prefix, as they came.
-#[derive(Debug, Clone)]
-pub(crate) struct Question {
-    pub(crate) method: Method,
-    pub(crate) path_and_query: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    /// How it is watched: the pool's `health`.
+    pub(crate) rules: Arc<Health>,
+    /// Its place among its peers.
+    pub(crate) member: Member,
+    /// A probe is wanted at once.
+    pub(crate) wanted: Notify,
 }
 
 /// The way to it.
 #[derive(Debug)]
 enum Reach {
     Direct(Direct),
+    Tunnel(Tunnel),
 }
 
 impl Backend {
-    /// Sends it and waits for the head of the answer, until `deadline` at most. Dropping the future, or
-    /// the answer's body before its end, cancels what the backend does. Neither the load nor the standing
-    /// changes by it: whoever sends knows what it means.
+    /// The backend that was found, named and first found by whom `source` says, among its `peers` and
+    /// watched by the pool's `rules`. It blocks: what TLS and its credentials need is read.
+    ///
+    /// # Errors
+    /// Which file, and what is wrong with it.
+    pub(crate) fn open(
+        found: &Found,
+        name: Arc<str>,
+        source: &'static str,
+        registry: &Arc<Registry>,
+        rules: &Arc<Health>,
+        peers: &Arc<Peers>,
+    ) -> Result<Arc<Self>, String> {
+        let Found { url, manner, .. } = found;
+        let of_it = |why: String| format!("backend {url}: {why}");
+        let shown = Shown::of(found).map_err(of_it)?;
+        let reach = match url.way {
+            Way::Direct(scheme) => {
+                let outbound = Outbound::new(&manner.tls).map_err(|e| of_it(e.to_string()))?;
+                Reach::Direct(Direct::new(scheme, outbound, shown))
+            }
+            Way::Tunnel => Reach::Tunnel(Tunnel::new(registry, &url.address, shown)),
+        };
+        Ok(Arc::new(Self {
+            reach,
+            name,
+            url: url.clone(),
+            priority: manner.priority,
+            weight: manner.weight.get(),
+            source,
+            load: Load::default(),
+            standing: watch::Sender::new(Standing::new(Instant::now())),
+            rules: Arc::clone(rules),
+            member: peers.join(),
+            wanted: Notify::new(),
+        }))
+    }
+
+    /// Sends it and waits for the head of the answer. Dropping the future, or the answer's body before
+    /// its end, cancels what the backend does. Neither the load nor the standing changes by it: whoever
+    /// sends knows what it means.
+    ///
+    /// `deadline` is that of the whole answer: a client at the far end of a tunnel ends a body there,
+    /// and every one after an hour. Who wants the head sooner drops the future.
     pub(crate) async fn send(
         &self,
         question: Question,
         deadline: Instant,
     ) -> Result<Response<BackendBody>, Failure> {
         match &self.reach {
-            Reach::Direct(direct) => direct.send(question, deadline).await,
+            Reach::Direct(direct) => direct.send(&self.url, question, deadline).await,
+            Reach::Tunnel(tunnel) => tunnel.send(&self.url, question, deadline).await,
+        }
+    }
+
+    /// Whether there is a way to it: of a tunnelled one, whether somebody holds its tunnel.
+    pub(crate) fn is_linked(&self) -> bool {
+        match &self.reach {
+            Reach::Direct(_) => true,
+            Reach::Tunnel(tunnel) => tunnel.is_linked(),
+        }
+    }
+
+    /// Resolves when [`Self::is_linked`] says something else than `was`: at once when it does so now,
+    /// and of one that is dialled never. A tunnel that was replaced by another meanwhile is no change.
+    pub(crate) async fn link_other_than(&self, was: bool) {
+        match &self.reach {
+            Reach::Direct(_) if was => std::future::pending().await,
+            Reach::Direct(_) => {}
+            Reach::Tunnel(tunnel) => tunnel.link_other_than(was).await,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,41 @@ pub(crate) struct Data {
     pub(crate) version: Option<String>,
 }
 
+/// What is not asked at each probe, but for strategies. Same units.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Facts {
+    pub(crate) oldest: Option<f64>,
+    pub(crate) started: Option<f64>,
+    pub(crate) stored_samples: Option<f64>,
+    pub(crate) head_series: Option<f64>,
+    pub(crate) ingested_samples: Option<f64>,
+    pub(crate) version: Option<String>,
+}
+
 impl Data {
     /// How far back it goes, in seconds.
     pub(crate) fn history(&self) -> Option<f64> {
         Some((self.now? - self.oldest?).max(0.0))
+    }
+
+    /// Takes what is new. Whether something is known now that was not, or the other way round.
+    pub(super) fn learn(&mut self, facts: Facts) -> bool {
+        let known = |data: &Self| {
+            [
+                data.oldest.is_some(),
+                data.stored_samples.is_some(),
+                data.head_series.is_some(),
+                data.ingested_samples.is_some(),
+            ]
+        };
+        let before = known(self);
+        self.oldest = facts.oldest;
+        self.stored_samples = facts.stored_samples;
+        self.head_series = facts.head_series;
+        self.ingested_samples = facts.ingested_samples;
+        // A server that does not say any more when it was started is the one that did.
+        self.started = facts.started.or(self.started);
+        self.version = facts.version.or(self.version.take());
+        known(self) != before
     }
 }

@@ -1,0 +1,49 @@
+//! mpp, as its users know it.
+//!
+//! 1. [`arguments`] takes its flags and variables out of what was typed, in its own grammar.
+//! 2. [`meaning`] makes a pool of them, and what else they mean here.
+
+mod arguments;
+mod meaning;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+pub(crate) use self::arguments::FLAG;
+
+use self::arguments::{Given, take};
+use crate::config::query::Pool;
+
+/// What mpp's flags come to.
+#[derive(Debug, Default)]
+pub(crate) struct Translated {
+    /// What was typed besides them, and flags of ours that say the same.
+    pub(crate) arguments: Vec<OsString>,
+    /// Where there is `--compat.mpp`.
+    pub(crate) pool: Option<Arc<Pool>>,
+}
+
+/// Understands mpp's flags where `--compat.mpp` is among the arguments, and its variables, as `variable`
+/// gives them; else everything stays as it is.
+///
+/// # Errors
+/// Which flag or variable, and what would be right.
+pub(crate) fn translate(
+    arguments: Vec<OsString>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Translated, String> {
+    if !arguments.iter().any(|argument| argument == FLAG) {
+        return Ok(Translated {
+            arguments,
+            pool: None,
+        });
+    }
+    let Given { values, rest } = take(arguments, variable)?;
+    let meaning = meaning::of(&values)?;
+    let mut arguments = rest;
+    arguments.extend(meaning.flags.into_iter().map(OsString::from));
+    Ok(Translated {
+        arguments,
+        pool: Some(Arc::new(meaning.pool)),
+    })
+}

@@ -1,0 +1,67 @@
+//! Why there is no answer, in words an operator can act on.
+
+use std::io;
+
+use adit_common::net::dial::DialError;
+use adit_common::net::tls::{TlsError, certificate_refusal, reason};
+use hyper_util::client::legacy::Error;
+
+use super::connection::Past;
+use super::{MOST_FIELDS, MOST_HEAD};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutboundError {
+    /// Nobody could be reached.
+    #[error("{0}")]
+    Connect(String),
+    /// TLS failed.
+    #[error("{0}")]
+    Tls(String),
+    /// It closed before the head of its answer was whole, or that was none.
+    #[error("{0}")]
+    Reset(String),
+    /// Time was up.
+    #[error("no answer in time")]
+    Deadline,
+}
+
+impl OutboundError {
+    /// Of what the library says, and the connection it was on, if there was one.
+    pub(super) fn new(error: &Error, past: Option<&Past>) -> Self {
+        if let Some(refusal) = certificate_refusal(error) {
+            return Self::Tls(format!("it refuses us: {refusal}"));
+        }
+        let mut root: &dyn std::error::Error = error;
+        while let Some(cause) = root.source() {
+            root = cause;
+            if let Some(dial) = cause.downcast_ref::<DialError>() {
+                return Self::Connect(dial.to_string());
+            }
+            if let Some(tls) = cause.downcast_ref::<TlsError>() {
+                return Self::Tls(tls.to_string());
+            }
+            if let Some(http) = cause.downcast_ref::<hyper::Error>()
+                && http.is_parse()
+            {
+                return Self::Reset(match http.is_parse_too_large() {
+                    true => format!(
+                        "the head of its answer is over {MOST_HEAD} bytes, or has more than {MOST_FIELDS} fields"
+                    ),
+                    false => format!("it does not answer in HTTP: {http}"),
+                });
+            }
+        }
+        if error.is_connect() {
+            return Self::Connect(root.to_string());
+        }
+        let when = match past.is_some_and(Past::is_answering) {
+            true => "in the middle of its answer's head",
+            false => "before it had answered",
+        };
+        Self::Reset(match root.downcast_ref::<io::Error>() {
+            Some(error) => format!("it broke off {when}: {}", reason(error)),
+            None => format!("it closed the connection {when}"),
+        })
+    }
+}
