@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ring::digest::{Digest, SHA256, digest};
+use ring::digest::{SHA256, digest};
 
 use self::cookie::Cookies;
 use self::network::Prefixes;
@@ -53,19 +53,15 @@ enum Way {
 /// What a caller shows.
 #[derive(Default)]
 pub(crate) struct Wish {
+    /// What they have in common with others who are to see the same backend. It is hashed at once: a
+    /// field may be long, and it may be the one with the password.
+    pub(crate) key: Option<Vec<u8>>,
+    /// Which way the key is of.
+    keyed_by: Option<usize>,
     /// The backend of their cookie: its place in the candidates.
     pin: Option<usize>,
     /// The name of the cookie's backend.
     shown: Option<Arc<str>>,
-    key: Option<Key>,
-}
-
-/// What a caller has in common with others who are to see the same backend. It is hashed at once: a field
-/// may be long, and it may be the one with the password.
-struct Key {
-    /// Which way it is of.
-    way: usize,
-    hash: Digest,
 }
 
 /// What became of a wish.
@@ -134,8 +130,8 @@ impl Affinities {
                 Way::Header(name) => field(headers, name),
             };
             if let (Some(key), None) = (key, &wish.key) {
-                let hash = digest(&SHA256, &key);
-                wish.key = Some(Key { way: i, hash });
+                wish.key = Some(digest(&SHA256, &key).as_ref().to_vec());
+                wish.keyed_by = Some(i);
             }
         }
         wish.shown = wish.pin.map(|i| Arc::clone(&candidates[i].name));
@@ -161,8 +157,8 @@ impl Affinities {
                     None => Became::Miss,
                 },
                 Way::SourceAddress(_) | Way::Header(_) => match &wish.key {
-                    Some(key) if key.way == i => {
-                        nearest::apply(key.hash.as_ref(), order, candidates, kind)
+                    Some(key) if wish.keyed_by == Some(i) => {
+                        nearest::apply(key, order, candidates, kind)
                     }
                     _ => Became::Miss,
                 },
@@ -212,18 +208,11 @@ impl Affinities {
     }
 }
 
-impl Wish {
-    /// For strategies that go by one.
-    pub(crate) fn key(&self) -> Option<&[u8]> {
-        self.key.as_ref().map(|key| key.hash.as_ref())
-    }
-}
-
 impl fmt::Debug for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wish")
             .field("backend", &self.shown)
-            .field("way", &self.key.as_ref().map(|key| key.way))
+            .field("way", &self.keyed_by)
             .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,7 @@ impl Pool {
         let address = address.map(|text| text.parse().unwrap());
         let wish = self.affinities.read(headers, address, &self.candidates);
         let now = Instant::now();
-        let key = wish.key();
+        let key = wish.key.as_deref();
         let mut order = self.chooser.order_for(key, &self.candidates, now);
         let outcomes = self.affinities.apply(&wish, &mut order, &self.candidates);
         Got {

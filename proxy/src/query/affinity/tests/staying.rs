@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::super::strategy::Occasion;
 use super::super::super::strategy::lab::with_history;
 use super::*;
 use crate::config::query::{MostData, Strategy};
@@ -268,4 +269,24 @@ fn what_a_caller_shows_is_not_shown() {
     assert_eq!(got.outcomes, [("header", Became::Hit)]);
     let debug = format!("{:?}", got.wish);
     assert_eq!(debug, "Wish { backend: None, way: Some(0), .. }");
+}
+
+/// Case 12: a strategy that has one first for everybody keeps it itself.
+#[test]
+fn the_primary_goes_where_the_strategy_says() {
+    let strategy = Strategy::FirstAvailable {
+        fail_back: Duration::ZERO,
+    };
+    let mut pool = Pool::new(&[Affinity::Primary], &strategy, &["a", "b"]);
+    let mut firsts = String::new();
+    for tier in [Tier::Good, Tier::Out, Tier::Good] {
+        pool.tier("a", tier);
+        let now = Instant::now();
+        pool.chooser.check(&pool.candidates, Occasion::Event, now);
+        let got = pool.ask(&HeaderMap::new(), None);
+        assert_eq!(got.order.reason, "first-available");
+        firsts.push_str(&got.first);
+    }
+    assert_eq!(firsts, "aba");
+    assert_eq!(pool.affinities.primary(), None);
 }

@@ -84,6 +84,26 @@ fn who_is_better_now_and_then_does_not_take_over() {
     }
 }
 
+/// Case 8: it has to be the same one in a row.
+#[test]
+fn two_who_are_better_in_turns_do_not_take_over() {
+    let chooser = chooser();
+    let at = times();
+    let pool = |b: f64, c: f64| {
+        let all = [("a", DAY), ("b", b), ("c", c)];
+        all.map(|(name, history)| with_history(name, history))
+    };
+    assert_eq!(first(&chooser, &pool(DAY, DAY), at(0)), "a");
+    for i in 1..50 {
+        let now = if i % 2 == 0 {
+            pool(2.0 * DAY, DAY)
+        } else {
+            pool(DAY, 2.0 * DAY)
+        };
+        assert_eq!(first(&chooser, &now, at(10 * i)), "a");
+    }
+}
+
 #[test]
 fn who_is_better_at_three_checks_in_a_row_takes_over() {
     let chooser = chooser();
