@@ -34,7 +34,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Incoming};
 
-use self::backend::Failure;
+pub(crate) use self::backend::Failure;
 use self::refusal::Refusal;
 use crate::Proxy;
 use crate::auth::Caller;
