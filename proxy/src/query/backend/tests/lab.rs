@@ -155,7 +155,8 @@ pub(super) fn open_with(
         ..Manner::default()
     };
     let found = Found::new(url.parse().unwrap(), &manner);
-    Backend::open(&found, url.into(), "static", &registry()).unwrap()
+    let (rules, peers) = (Arc::default(), Arc::default());
+    Backend::open(&found, url.into(), "static", &registry(), &rules, &peers).unwrap()
 }
 
 pub(super) fn get(path_and_query: &str) -> Question {

@@ -95,7 +95,8 @@ impl Client {
 
 fn behind(registry: &Arc<Registry>, url: &str) -> Arc<Backend> {
     let found = Found::new(url.parse().unwrap(), &Manner::default());
-    Backend::open(&found, "pi".into(), "static", registry).unwrap()
+    let (rules, peers) = (Arc::default(), Arc::default());
+    Backend::open(&found, "pi".into(), "static", registry, &rules, &peers).unwrap()
 }
 
 /// A backend at a client that answers like this.
