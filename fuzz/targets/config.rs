@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use adit_common::config_file::parse;
+use adit_proxy::config::query::QueryFlags;
 use libfuzzer_sys::fuzz_target;
 
 /// In front of a file, secrets that no error behind them may quote.
@@ -18,7 +19,7 @@ fuzz_target!(|text: &str| {
         // A file that is named is read, and this one names any.
         Ok(file) if format!("{file:?}").contains("_file: Some(") => {}
         Ok(file) => {
-            if let Err(error) = file.settings(Path::new("/nowhere"), None) {
+            if let Err(error) = file.settings(Path::new("/nowhere"), None, &QueryFlags::default()) {
                 assert!(!error.contains(char::is_control), "{error:?}");
             }
         }

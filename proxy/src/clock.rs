@@ -67,6 +67,8 @@ enum Phase {
     Serving,
     /// The same of a scrape, whose deadline it has.
     Scraping,
+    /// The same of an answer without an end, such as events as they happen.
+    Streaming,
     /// No longer HTTP.
     Upgraded,
 }
@@ -107,6 +109,12 @@ impl Clock {
         self.enter(Phase::Scraping, Some(deadline + AFTER_DEADLINE));
     }
 
+    /// What is served may go on for ever, as long as somebody reads it: what waits to be read has the time
+    /// of a page. Whoever is gone is found by the system's keep-alive.
+    pub(crate) fn stream(&self) {
+        self.enter(Phase::Streaming, None);
+    }
+
     /// What follows is no HTTP, and keeps its own time.
     pub(crate) fn upgraded(&self) {
         self.enter(Phase::Upgraded, None);
@@ -128,8 +136,13 @@ impl Clock {
             Phase::Idle => (Some("idle_time"), false),
             Phase::Head => (Some("head_time"), true),
             Phase::Serving => (Some("page_time"), false),
-            Phase::Scraping | Phase::Upgraded => (None, false),
+            Phase::Scraping | Phase::Streaming | Phase::Upgraded => (None, false),
         }
+    }
+
+    /// Whether somebody who does not read keeps nothing else from ending.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.lock().phase == Phase::Streaming
     }
 
     /// Whether an answer of ours may be on its way.
@@ -217,7 +230,7 @@ impl Clock {
                 Coming::Head
             }
             Phase::Head => Coming::MoreOfIt,
-            Phase::Serving | Phase::Scraping | Phase::Upgraded => Coming::Else,
+            Phase::Serving | Phase::Scraping | Phase::Streaming | Phase::Upgraded => Coming::Else,
         }
     }
 
@@ -245,6 +258,13 @@ impl Clock {
 /// Something is being served; dropped when it is done.
 #[derive(Debug)]
 pub(crate) struct Serving(Clock);
+
+impl Serving {
+    /// As [`Clock::reset_on_close`].
+    pub(crate) fn reset_on_close(&self) {
+        self.0.reset_on_close();
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {

@@ -13,8 +13,11 @@ use adit_common::tunnel::watchdog::Liveness;
 use adit_common::web_config::Web;
 use clap::{Parser, Subcommand};
 
+use crate::compat::mpp::{self, Translated};
 use crate::config::access::scrapers::Whom;
 use crate::config::external::ExternalUrl;
+use crate::config::prefix::prefix;
+use crate::config::query::{Pool, QueryFlags};
 use crate::config::{Config, Listen, Roles, Settings, Source, exposure};
 
 const DEFAULT_PORT: u16 = 8080;
@@ -38,8 +41,26 @@ pub struct Flags {
     #[arg(long = "scrape.listen-address", value_name = "ADDR", help_heading = LISTENING)]
     scrape_listen_address: Vec<ListenAddress>,
 
+    /// Address of the query side, where Grafana finds one Prometheus out of many; off until given.
+    /// Needs --query.backend, or query in --config.file; repeatable
+    #[arg(long = "query.listen-address", value_name = "ADDR", help_heading = QUERIES)]
+    query_listen_address: Vec<ListenAddress>,
+
+    /// Prometheus that answers queries, one of several with the same data: http(s)://HOST:PORT[/PREFIX],
+    /// or tunnel://NAME:PORT for a target that a client offers; repeatable
+    #[arg(long = "query.backend", value_name = "URL", help_heading = QUERIES)]
+    query_backend: Vec<String>,
+
+    /// Take mpp's flags and MPP_* variables, and serve its pages: --compat.mpp --endpoints-file=FILE …
+    #[arg(long = "compat.mpp", help_heading = QUERIES)]
+    compat_mpp: bool,
+
+    /// What mpp's flags come to.
+    #[arg(skip)]
+    mpp: Option<Arc<Pool>>,
+
     /// Path below which tunnels, pages and path-style scrapes are, behind a front proxy
-    #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = route_prefix, help_heading = LISTENING)]
+    #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = prefix, help_heading = LISTENING)]
     web_route_prefix: String,
 
     /// TLS, client CAs and users, in the format of Prometheus' exporter-toolkit; read again when it
@@ -136,6 +157,7 @@ pub enum Command {
 const LISTENING: &str = "Listening";
 const SCRAPES: &str = "Scrapes";
 const TUNNELS: &str = "Tunnels";
+const QUERIES: &str = "Queries";
 
 /// What was typed makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -160,16 +182,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-fn route_prefix(text: &str) -> Result<String, String> {
-    let trimmed = text.trim_end_matches('/');
-    let legal = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if !trimmed.is_empty() && (!trimmed.starts_with('/') || !trimmed.chars().all(legal)) {
-        return Err("expected /PREFIX, a path of letters, digits and -._~".into());
-    }
-    Ok(trimmed.to_owned())
-}
-
 impl Flags {
+    /// What was typed, the program's name before it. mpp's variables are `variable`'s to know.
+    ///
+    /// # Errors
+    /// As the program prints them; help is one of them.
+    pub fn read<I>(typed: I, variable: impl Fn(&str) -> Option<String>) -> Result<Self, FlagError>
+    where
+        I: IntoIterator<Item = OsString>,
+    {
+        let typed = mpp::translate(typed.into_iter().collect(), variable);
+        let Translated { arguments, pool } = typed.map_err(FlagError::Meaning)?;
+        let mut flags = Self::try_parse_from(arguments)?;
+        flags.mpp = pool;
+        Ok(flags)
+    }
+
     /// What is meant by it.
     ///
     /// # Errors
@@ -185,9 +213,15 @@ impl Flags {
             )));
         }
         let web = Arc::new(Web::open(self.web_config_file.clone())?);
+        let listens = !self.query_listen_address.is_empty();
+        let query = QueryFlags::new(listens, &self.query_backend);
         let source = Source {
             file: self.config_file.clone(),
             token_file: self.auth_token_file.clone(),
+            query: QueryFlags {
+                mpp: self.mpp.clone(),
+                ..query.map_err(FlagError::Meaning)?
+            },
         };
         let settings = source.read().map_err(FlagError::Meaning)?;
         let listen = self.listen();
@@ -198,6 +232,7 @@ impl Flags {
         check_users(&settings, &web)?;
         Ok(Config {
             listen,
+            mpp: self.compat_mpp,
             route_prefix: self.web_route_prefix,
             timeouts: TimeoutRules {
                 default: self.scrape_default_timeout,
@@ -228,6 +263,7 @@ impl Flags {
             web: true,
             tunnel: self.tunnel_listen_address.is_empty(),
             scrape: self.scrape_listen_address.is_empty(),
+            query: false,
         };
         let mut listen = if self.web_listen_address.is_empty() {
             vec![(Listen::LoopbackPair(DEFAULT_PORT), web)]
@@ -243,7 +279,12 @@ impl Flags {
             ..Roles::default()
         };
         listen.extend(at(&self.tunnel_listen_address, tunnel));
+        let query = Roles {
+            query: true,
+            ..Roles::default()
+        };
         listen.extend(at(&self.scrape_listen_address, scrape));
+        listen.extend(at(&self.query_listen_address, query));
         listen
     }
 }
@@ -275,7 +316,8 @@ impl Config {
         I::Item: Into<OsString>,
     {
         let name = std::iter::once(OsString::from("adit-proxy"));
-        Flags::try_parse_from(name.chain(args.into_iter().map(Into::into)))?.config()
+        let typed = name.chain(args.into_iter().map(Into::into));
+        Flags::read(typed, |_| None)?.config()
     }
 }
 
@@ -302,10 +344,12 @@ mod tests {
             "--web.listen-address=127.0.0.1:1",
             "--tunnel.listen-address=[::1]:2",
             "--scrape.listen-address=unix:/run/adit",
+            "--query.listen-address=127.0.0.1:3",
+            "--query.backend=http://prom-a:9090",
         ])
         .unwrap();
         let roles: Vec<String> = config.listen.iter().map(|(_, r)| r.to_string()).collect();
-        assert_eq!(roles, ["web", "tunnel", "scrape"]);
+        assert_eq!(roles, ["web", "tunnel", "scrape", "query"]);
     }
 
     #[test]
@@ -341,6 +385,10 @@ mod tests {
             "--tunnel.listen-address=:2",
             "--scrape.listen-address=:3",
         );
+        let (query, backend) = (
+            "--query.listen-address=:4",
+            "--query.backend=http://prom-a:9090",
+        );
         for (args, way_out) in [
             (&[web][..], Some("--auth.token-file")),
             (&[web, &token], Some("--web.config.file")),
@@ -352,6 +400,10 @@ mod tests {
             (&[tunnel, &token], None),
             (&[scrape, &token], Some("--web.config.file")),
             (&[scrape, &users], None),
+            (&[query, backend], Some("sends queries")),
+            (&[query, backend, &token], Some("--web.config.file")),
+            (&[query, backend, &headers], Some("--web.config.file")),
+            (&[query, backend, &users], None),
         ] {
             match (config(args), way_out) {
                 (Ok(_), None) => {}

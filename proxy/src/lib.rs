@@ -26,11 +26,8 @@ pub(crate) mod pushprox;
 pub(crate) mod registry;
 pub(crate) mod carrier;
 
-#[allow(dead_code, reason = "being built")]
 pub(crate) mod outbound;
-#[allow(dead_code, unused_imports, reason = "being built")]
 pub(crate) mod discovery;
-#[allow(dead_code, unused_imports, reason = "being built")]
 pub(crate) mod query;
 
 pub(crate) mod admin;
@@ -134,11 +131,11 @@ impl Proxy {
         let common = query::Common {
             registry: Arc::clone(&registry),
             metrics: metrics.query.clone(),
-            memory: query::Memory::new(256 << 20, metrics.query.buffered.clone()),
+            memory: query::Memory::new(limits.query_memory, metrics.query.buffered.clone()),
         };
         Ok(Self {
             queries: Pools::start(&config.settings.query, common),
-            query_permits: Arc::new(Semaphore::new(1024)),
+            query_permits: Arc::new(Semaphore::new(limits.queries)),
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             limits,
             rules: Current::new(&config.settings),

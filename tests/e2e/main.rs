@@ -59,4 +59,6 @@ mod herd;
 
 mod fronts;
 
+mod query;
+
 mod documents;

@@ -18,7 +18,7 @@ const FLAGS: [(&str, &str); 2] = [
     (
         "adit-proxy",
         "--web.listen-address --tunnel.listen-address --scrape.listen-address --web.route-prefix \
-         --allow-anonymous --scrape.default-timeout --scrape.max-timeout --scrape.timeout-offset \
+         --query.listen-address --query.backend --allow-anonymous --scrape.default-timeout --scrape.max-timeout --scrape.timeout-offset \
          --shutdown.grace --tunnel.ping-interval --tunnel.dead-after --registration.timeout \
          --log.level --log.format --version --help",
     ),

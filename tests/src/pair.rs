@@ -15,6 +15,8 @@ use crate::wait::{PATIENCE, eventually, within};
 pub struct Proxy {
     /// The first address it listens on.
     pub address: SocketAddr,
+    /// The first for queries, if there is one.
+    pub query: Option<SocketAddr>,
     running: Running,
 }
 
@@ -51,6 +53,8 @@ impl Proxy {
         let config = adit_proxy::Config::from_args(all).expect("flags of the proxy");
         let listeners = config.bind().await.expect("free ports");
         let address = tcp(listeners[0].local());
+        let query = listeners.iter().find(|bound| bound.roles().query);
+        let query = query.map(|bound| tcp(bound.local()));
         let running = Running::start(|shutdown| async {
             let orders = Orders {
                 shutdown,
@@ -60,7 +64,11 @@ impl Proxy {
                 .await
                 .map_err(|error| error.to_string())
         });
-        Self { address, running }
+        Self {
+            address,
+            query,
+            running,
+        }
     }
 
     /// What `--proxy-url` and `proxy_url` want.

@@ -8,9 +8,13 @@
 //!   discovery (`http_sd_configs`).
 //! * `GET /clients` — every name that is here, as service discovery (`http_sd_configs`); PushProx'
 //!   path and shape.
+//! * `GET /api/v1/backends`, `GET /api/v1/explain?query=…` — of the query side: who could be asked, and
+//!   who would be. On its own addresses there are these two, `/metrics`, `/-/healthy`, and `/-/ready`,
+//!   which is 200 when queries can be answered; everything else there is a query.
 
 mod discovery;
 mod health;
+mod queries;
 mod targets;
 
 #[cfg(fuzzing)]
@@ -39,6 +43,35 @@ pub(crate) async fn page(
     proxy: &Arc<Proxy>,
     caller: Caller,
     path: &str,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    routed(proxy, caller, router(), path, request).await
+}
+
+/// Whether a path on a query address is ours.
+pub(crate) fn is_beside_queries(path: &str) -> bool {
+    BESIDE_QUERIES.contains(&path)
+}
+
+/// Answers such a request.
+pub(crate) async fn beside_queries(
+    proxy: &Arc<Proxy>,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let router = about_queries()
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(queries::ready));
+    routed(proxy, caller, router, &path, request).await
+}
+
+async fn routed(
+    proxy: &Arc<Proxy>,
+    caller: Caller,
+    router: Router<Arc<Proxy>>,
+    path: &str,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let query = request.uri().query().map(str::to_owned);
@@ -55,7 +88,8 @@ pub(crate) async fn page(
     request.extensions_mut().insert(caller);
     // A part of a URI that was parsed, from a slash on, parses.
     *request.uri_mut() = below.parse().unwrap_or_else(|_| Uri::from_static("/"));
-    let response = router(Arc::clone(proxy)).call(request).await;
+    let mut router: Router = router.with_state(Arc::clone(proxy));
+    let response = router.call(request).await;
     match response {
         Ok(response) => response,
         Err(never) => match never {},
@@ -74,15 +108,29 @@ fn page_of(path: &str) -> Option<Page> {
     }
 }
 
-fn router(proxy: Arc<Proxy>) -> Router {
+/// On an address of the query side.
+const BESIDE_QUERIES: [&str; 5] = [
+    "/metrics",
+    "/-/healthy",
+    "/-/ready",
+    "/api/v1/backends",
+    "/api/v1/explain",
+];
+
+fn about_queries() -> Router<Arc<Proxy>> {
     Router::new()
+        .route("/api/v1/backends", get(queries::backends))
+        .route("/api/v1/explain", get(queries::explain))
+}
+
+fn router() -> Router<Arc<Proxy>> {
+    about_queries()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(reload).put(reload))
         .route("/clients", get(discovery::clients))
         .route("/sd/targets", get(targets::targets))
-        .with_state(proxy)
 }
 
 async fn reload(State(proxy): State<Arc<Proxy>>) -> (StatusCode, String) {

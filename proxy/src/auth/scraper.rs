@@ -1,4 +1,4 @@
-//! Scrapers and people: who may scrape which target, and see which page.
+//! Scrapers and people: who may scrape which target, see which page, and query which pool.
 
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) struct Caller {
     id: Option<Arc<str>>,
     /// Nothing: everything.
     rights: Option<Arc<Rights>>,
+    /// Whether there are users, one of whom they may be.
+    asked: bool,
 }
 
 impl Caller {
@@ -61,14 +63,23 @@ impl Caller {
         }
     }
 
-    /// Whether they may ask this pool.
-    pub(crate) fn may_query(&self, _pool: &str) -> Result<(), String> {
-        Ok(())
+    /// Whether they may ask it.
+    ///
+    /// # Errors
+    /// In words, with who and what.
+    pub(crate) fn may_query(&self, pool: &str) -> Result<(), String> {
+        match &self.rights {
+            Some(rights) if !rights.may_query(pool) => {
+                Err(format!("{} may not query pool {pool}", self.id()))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// TMP
+    /// Whether we ask for users: then what stands in `Authorization` is for us, also where a certificate
+    /// was enough, and nobody else's business.
     pub(crate) fn asked_by_us(&self) -> bool {
-        self.id.is_some()
+        self.asked
     }
 
     fn id(&self) -> &str {
@@ -103,14 +114,16 @@ impl Auth {
     ) -> Result<Caller, Denied> {
         let web = self.web.current();
         let access = self.access();
+        let asked = !web.users.is_empty();
         if let Some((san, rights)) = by_certificate(&access, visitor) {
             return Ok(Caller {
                 visitor: visitor.clone(),
                 id: Some(san.into()),
                 rights: Some(Arc::new(rights)),
+                asked,
             });
         }
-        if web.users.is_empty() {
+        if !asked {
             if web.asks() && !visitor.is_certified() {
                 return Err(Denied::Missing);
             }
@@ -119,6 +132,7 @@ impl Auth {
                 id: None,
                 // With rules nobody is everybody.
                 rights: access.scrapers.is_some().then(Arc::default),
+                asked,
             });
         }
         let field = way.field();
@@ -136,6 +150,7 @@ impl Auth {
                 visitor: visitor.clone(),
                 rights: of_user(&access, &user).map(Arc::new),
                 id: Some(user.into()),
+                asked,
             }),
             false => Err(Denied::Wrong),
         }

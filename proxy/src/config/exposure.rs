@@ -38,6 +38,12 @@ pub(crate) fn check(
                  front proxy that asks)",
             );
         }
+        if roles.query && !web.asks() {
+            return refused(
+                "whoever sends queries there is not asked who they are",
+                "--web.config.file=FILE with basic_auth_users or client certificates",
+            );
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::access::FileAuth;
 use super::duplicates::{Duplicates, Rules};
 use super::limits::FileLimits;
 use super::pattern::Pattern;
+use super::query::QueryFlags;
 use super::query::file::FileQuery;
 use super::trusted::Trusted;
 
@@ -49,11 +50,17 @@ impl File {
         config_file::read(path)
     }
 
-    /// What is meant, with the files read that it names: they are beside it, in `directory`. It blocks.
+    /// What is meant, with the files read that it names, which are beside it in `directory`, and with
+    /// what flags say. It blocks.
     ///
     /// # Errors
     /// Which entry cannot be used, and why.
-    pub fn settings(self, directory: &Path, token_file: Option<&Path>) -> Result<Settings, String> {
+    pub fn settings(
+        self,
+        directory: &Path,
+        token_file: Option<&Path>,
+        query: &QueryFlags,
+    ) -> Result<Settings, String> {
         let names = self.names.into_iter();
         let rules = Rules {
             default: self.duplicates,
@@ -65,7 +72,8 @@ impl File {
         let trusted = self.trusted_proxies.into_iter();
         let trusted_proxies = trusted.map(|trusted| trusted.0).collect();
         let access = self.auth.resolve(directory, token_file)?;
-        let query = self.query.resolve(directory)?;
+        let query = self.query.resolve(directory, query, limits.query_memory)?;
+        access.check_pools(&query)?;
         Ok(Settings {
             rules,
             query,
@@ -82,7 +90,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Rules, String> {
         let file = config_file::parse::<File>(text)?;
-        file.settings(Path::new("/"), None)
+        file.settings(Path::new("/"), None, &QueryFlags::default())
             .map(|settings| settings.rules)
     }
 

@@ -15,6 +15,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(100);
 /// A table of so many costs gigabytes.
 const MOST: usize = 1_000_000;
+/// The most bytes a key may give to something: 64 GiB, or a part of what 32 bits can address.
+const MOST_BYTES: usize = match 1_usize.checked_shl(36) {
+    Some(bytes) => bytes,
+    None => 1 << 30,
+};
 /// Streams that no scrape has: the registration, and what we tell the client.
 const OWN_STREAMS: usize = 8;
 
@@ -63,7 +68,12 @@ macro_rules! limits {
             pub(super) fn resolve(self) -> Result<Limits, String> {
                 let default = Limits::default();
                 let limits = Limits {
-                    $($key: bounded(stringify!($key), self.$key, default.$key, $range)?,)*
+                    $($key: bounded(
+                        concat!("limits.", stringify!($key)),
+                        self.$key,
+                        default.$key,
+                        $range,
+                    )?,)*
                 };
                 limits.check()?;
                 Ok(limits)
@@ -116,6 +126,11 @@ limits! {
     /// How long a CONNECT may be without a byte either way; Prometheus closes idle connections
     /// to targets after five minutes.
     connect_idle_time: Time = 15 * MINUTE, SHORTEST..=24 * 60 * MINUTE;
+    /// Queries under way in all. Each holds its body, and the start of its answer.
+    queries: Count = 1024, 1..=MOST;
+    /// Bytes of queries and answers that are held so that another backend can be asked: 25 of the
+    /// largest bodies a pool takes by default, thousands of those that people send.
+    query_memory: Size = 256 << 20, 1 << 20..=MOST_BYTES;
 }
 
 impl Limits {
@@ -132,7 +147,11 @@ impl Limits {
     }
 }
 
-fn bounded<K: Kind>(
+/// What is written, or else the default, within its bounds.
+///
+/// # Errors
+/// Which key is out of which bounds.
+pub(crate) fn bounded<K: Kind>(
     key: &str,
     written: Option<K>,
     default: K::Held,
@@ -141,9 +160,7 @@ fn bounded<K: Kind>(
     let held = written.map_or(default, Kind::held);
     if !range.contains(&held) {
         let [held, least, most] = [held, *range.start(), *range.end()].map(K::show);
-        return Err(format!(
-            "limits.{key}: {held} is not between {least} and {most}"
-        ));
+        return Err(format!("{key}: {held} is not between {least} and {most}"));
     }
     Ok(held)
 }
@@ -281,7 +298,7 @@ mod tests {
     fn every_default_is_within_its_bounds_and_has_a_key() {
         // Through the same check as what is written.
         assert!(FileLimits::default().resolve().is_ok());
-        assert_eq!(Limits::KEYS.len(), 17);
+        assert_eq!(Limits::KEYS.len(), 19);
         for key in Limits::KEYS {
             let error = read(&format!("{key}: -1\n")).unwrap_err();
             assert!(!error.contains("unknown key"), "{error}");

@@ -13,6 +13,7 @@ pub mod trusted;
 pub mod query;
 
 pub mod external;
+pub(crate) mod prefix;
 
 pub mod file;
 
@@ -37,6 +38,8 @@ pub struct Roles {
     pub scrape: bool,
     /// Our own pages.
     pub web: bool,
+    /// Queries, and what is ours beside them.
+    pub query: bool,
 }
 
 impl std::fmt::Display for Roles {
@@ -45,6 +48,7 @@ impl std::fmt::Display for Roles {
             (self.tunnel, "tunnel"),
             (self.scrape, "scrape"),
             (self.web, "web"),
+            (self.query, "query"),
         ];
         let mut first = true;
         for (_, name) in roles.iter().filter(|(has, _)| *has) {
@@ -109,7 +113,7 @@ use self::duplicates::Rules;
 use self::external::ExternalUrl;
 use self::file::File;
 pub use self::limits::Limits;
-use self::query::Query;
+use self::query::{Query, QueryFlags};
 use self::trusted::TrustedProxies;
 
 /// All that is read again with the file; of it the limits are those of the start for as long as we run.
@@ -138,6 +142,8 @@ pub struct Config {
     pub timeouts: TimeoutRules,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
+    /// Whether mpp's pages are there.
+    pub mpp: bool,
     /// Whether PushProx's clients may poll and push.
     pub pushprox: bool,
     /// How long a scrape of a name that is away waits for its return.
@@ -223,6 +229,8 @@ impl Config {
             None if web.asks() => "scrapers: by --web.config.file, everything".to_owned(),
             None => "scrapers: anybody, everything".to_owned(),
         });
+        let pools = self.settings.query.pools.iter();
+        lines.extend(pools.map(|pool| format!("pool {pool}")));
         let limits = self.settings.limits.changed();
         if !limits.is_empty() {
             lines.push(format!("limits: {}", limits.join(", ")));
@@ -242,6 +250,8 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// `--auth.token-file`.
     pub token_file: Option<PathBuf>,
+    /// What flags say of the query side.
+    pub query: QueryFlags,
 }
 
 impl Source {
@@ -257,10 +267,10 @@ impl Source {
     pub fn read(&self) -> Result<Settings, String> {
         let token_file = self.token_file.as_deref();
         let Some(path) = &self.file else {
-            return File::default().settings(Path::new(""), token_file);
+            return File::default().settings(Path::new(""), token_file, &self.query);
         };
         let file = File::read(path).map_err(|error| format!("--config.file: {error}"))?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        file.settings(directory, token_file)
+        file.settings(directory, token_file, &self.query)
     }
 }

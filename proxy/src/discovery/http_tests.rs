@@ -104,8 +104,8 @@ async fn an_empty_list_is_an_answer_and_everything_else_a_failure() {
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]".to_owned(),
             "its list broke off",
         ),
-        ("SSH-2.0-x\r\n".to_owned(), "it closed before"),
-        (String::new(), "it closed before"),
+        ("SSH-2.0-x\r\n".to_owned(), "it does not answer in HTTP"),
+        (String::new(), "before it had answered"),
     ] {
         let error = looked(&answer).await.unwrap_err();
         assert!(error.contains(says), "{answer}: {error}");

@@ -4,13 +4,13 @@
 //! it has [`found`], or that it failed, in a [`report`]. What is written down is [`found`] without any.
 //!
 //! * [`file`] is a list that somebody writes, [`dns`] one of records, [`http`] one at a URL; [`groups`] is
-//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] what
-//!   a cluster runs, and [`marathon`].
+//!   Prometheus' form of a list, in a file or at a URL. [`tunnel`] is what clients offer, [`kubernetes`] and
+//!   [`marathon`] are what a cluster runs.
 //! * [`turns`] says when the next look is, and keeps what blocks off the runtime.
 //! * [`union`] holds what each source said last, and makes one list of all: a source that cannot be asked
 //!   is believed for a while, and so is one whose list is suddenly empty.
-//! * [`follow`] hears the reports, lets the list be known, and says in the log and in metrics what came of
-//!   them.
+//! * [`follow`] hears the reports and lets the list be known; [`journal`] says in the log and in metrics
+//!   what came of them.
 
 mod found;
 mod report;
@@ -26,6 +26,7 @@ mod kubernetes;
 mod marathon;
 
 mod union;
+mod journal;
 mod follow;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +40,7 @@ pub(crate) use self::found::{Found, Listed};
 pub(crate) use self::report::Report;
 pub(crate) use self::union::{SourceStanding, SourceView};
 
-use self::follow::Journal;
+use self::journal::Journal;
 use self::union::State;
 use crate::config::query::Source;
 use crate::metrics::QueryMetrics;
@@ -89,10 +90,9 @@ impl Discovery {
         pool: Arc<str>,
     ) -> Self {
         let now = Instant::now();
-        let mut journal = Journal::new(Arc::clone(&pool), metrics.clone(), &state);
-        let list = Arc::new(state.list(now));
-        journal.begins(&list, &state, now);
-        let (tell, listed) = watch::channel(list);
+        let (list, views) = (state.list(now), state.views(now));
+        let journal = Journal::new(Arc::clone(&pool), metrics.clone(), &views, &list);
+        let (tell, listed) = watch::channel(Arc::new(list));
         let state = Arc::new(Mutex::new(state));
         let (news, heard) = report::channel();
         let mut tasks = JoinSet::new();

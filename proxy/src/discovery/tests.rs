@@ -140,7 +140,7 @@ async fn a_list_that_says_the_same_again_is_no_news() {
     let metrics = Metrics::new().unwrap();
     let now = Instant::now();
     let state = State::new(&[file("x".as_ref())], Duration::from_secs(60), now);
-    let journal = Journal::new("main".into(), metrics.query.clone(), &state);
+    let journal = Journal::new("main".into(), metrics.query.clone(), &state.views(now), &[]);
     let (tell, mut listed) = watch::channel(Arc::default());
     let (news, heard) = report::channel();
     let report = Report::new(0, news);

@@ -145,12 +145,6 @@ impl State {
         parts.map(view).collect()
     }
 
-    /// What kind of source this is, and which one.
-    pub(super) fn source(&self, source: usize) -> Option<(&'static str, &str)> {
-        let part = self.parts.get(source)?;
-        Some((part.kind, &part.what))
-    }
-
     fn in_force(&self, now: Instant) -> Vec<&[Found]> {
         let grace = self.grace;
         let all = |even_doubted: bool| -> Vec<&[Found]> {

@@ -4,11 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Version;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::clock::Serving;
+use crate::query::QueryBody;
 use crate::scrape::{Broken, ScrapeBody};
 
 pin_project! {
@@ -17,6 +19,10 @@ pin_project! {
         #[pin]
         kind: Kind,
         serving: Option<Serving>,
+        // Whether the close of the connection would pass for the end of the body.
+        is_old: bool,
+        // Told at the next poll: before that hyper flushes what came before it.
+        broken: Option<Broken>,
     }
 }
 
@@ -26,18 +32,20 @@ pin_project! {
         Text { #[pin] text: Full<Bytes> },
         Page { #[pin] page: axum::body::Body },
         Scrape { #[pin] scrape: ScrapeBody },
+        Query { #[pin] query: QueryBody },
     }
 }
 
 impl AnswerBody {
-    /// Whether it is a scrape's: what stands in its head is for the target to say.
-    pub(super) fn is_scrape(&self) -> bool {
-        matches!(self.kind, Kind::Scrape { .. })
+    /// Whether it is passed on: what stands in its head is for the target, or the backend, to say.
+    pub(super) fn is_passed_on(&self) -> bool {
+        matches!(self.kind, Kind::Scrape { .. } | Kind::Query { .. })
     }
 
-    /// Until this body is dropped the connection counts as serving.
-    pub(super) fn serving(mut self, serving: Serving) -> Self {
+    /// Until this body is dropped the connection counts as serving. To a peer of this version it goes.
+    pub(super) fn serving(mut self, serving: Serving, version: Version) -> Self {
         self.serving = Some(serving);
+        self.is_old = version < Version::HTTP_11;
         self
     }
 }
@@ -47,6 +55,8 @@ impl From<Kind> for AnswerBody {
         Self {
             kind,
             serving: None,
+            is_old: false,
+            broken: None,
         }
     }
 }
@@ -69,6 +79,12 @@ impl From<ScrapeBody> for AnswerBody {
     }
 }
 
+impl From<QueryBody> for AnswerBody {
+    fn from(query: QueryBody) -> Self {
+        Kind::Query { query }.into()
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Broken;
@@ -77,19 +93,36 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match self.project().kind.project() {
+        let this = self.project();
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match this.kind.project() {
             KindProjection::Text { text } => text.poll_frame(cx).map_err(|never| match never {}),
             KindProjection::Page { page } => page.poll_frame(cx).map_err(Into::into),
             KindProjection::Scrape { scrape } => scrape.poll_frame(cx),
+            KindProjection::Query { query } => match query.poll_frame(cx) {
+                Poll::Ready(Some(Err(failure))) => {
+                    if let (Some(serving), true) = (this.serving, *this.is_old) {
+                        serving.reset_on_close();
+                    }
+                    *this.broken = Some(failure.into());
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                other => other.map_err(Into::into),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        let is_end = match &self.kind {
             Kind::Text { text } => text.is_end_stream(),
             Kind::Page { page } => page.is_end_stream(),
             Kind::Scrape { scrape } => scrape.is_end_stream(),
-        }
+            Kind::Query { query } => query.is_end_stream(),
+        };
+        self.broken.is_none() && is_end
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -97,6 +130,7 @@ impl Body for AnswerBody {
             Kind::Text { text } => text.size_hint(),
             Kind::Page { page } => page.size_hint(),
             Kind::Scrape { scrape } => scrape.size_hint(),
+            Kind::Query { query } => query.size_hint(),
         }
     }
 }

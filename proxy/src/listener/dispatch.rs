@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use adit_common::tunnel;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,9 +14,10 @@ use super::misdirected::misdirected;
 use crate::Proxy;
 use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
+use crate::compat::mpp;
 use crate::config::Roles;
 use crate::scrape::Refusal;
-use crate::{admin, pushprox, scrape, session};
+use crate::{admin, pushprox, query, scrape, session};
 
 /// Answers one request. `GET http://pi/metrics` is a scrape and `GET /metrics` our own page: the
 /// form of the request target decides (RFC 9112 §3.2), before anything looks at a path.
@@ -28,6 +29,7 @@ pub(super) async fn dispatch(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
+    let version = request.version();
     let web = proxy.auth.web().current();
     let checked = check_framing(&clock)
         .and_then(|()| check_host(&request))
@@ -42,11 +44,11 @@ pub(super) async fn dispatch(
             Err(refusal) => closing(refusal.answer()).map(AnswerBody::from),
         }
     };
-    let answer = match answer.body().is_scrape() {
+    let answer = match answer.body().is_passed_on() {
         true => answer,
         false => with_headers(answer, &web.headers),
     };
-    Ok(answer.map(|body| body.serving(serving)))
+    Ok(answer.map(|body| body.serving(serving, version)))
 }
 
 async fn answer(
@@ -76,6 +78,9 @@ async fn answer(
     if uri.authority().is_some() {
         let reason = "the request target is neither a URI nor a path";
         return scrape::bad_request(reason).map(AnswerBody::from);
+    }
+    if roles.query {
+        return queried(proxy, visitor, clock, request).await;
     }
     let Some(path) = below(&proxy.config.route_prefix, uri.path()) else {
         return not_here();
@@ -124,6 +129,35 @@ async fn origin(
         return scrape::misdirected(&host).map(AnswerBody::from);
     }
     admin::page(&proxy, caller, path, request)
+        .await
+        .map(AnswerBody::from)
+}
+
+/// What is asked of the query side: its pools have paths of their own, and no prefix is taken off here.
+async fn queried(
+    proxy: Arc<Proxy>,
+    visitor: Visitor,
+    clock: Clock,
+    mut request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let caller = proxy.auth.scraper(&visitor, request.headers(), Way::Origin);
+    let caller = match caller.await {
+        Ok(caller) => caller,
+        Err(denied) => return denied.answer(Way::Origin).map(AnswerBody::from),
+    };
+    if admin::is_beside_queries(request.uri().path()) {
+        return admin::beside_queries(&proxy, caller, request)
+            .await
+            .map(AnswerBody::from);
+    }
+    if proxy.config.mpp && mpp::is_page(request.uri().path()) {
+        let page = mpp::page(&proxy, &caller, request.uri().path());
+        return page.map(|text| AnswerBody::from(Full::from(text)));
+    }
+    if caller.asked_by_us() {
+        request.headers_mut().remove(AUTHORIZATION);
+    }
+    query::answer(proxy, caller, clock, request)
         .await
         .map(AnswerBody::from)
 }

@@ -8,7 +8,7 @@
 //! 3. [`patience`] sits below HTTP and says how long each phase of a connection may take; [`framing`]
 //!    looks at heads as they come, and [`last_words`] is what is told to whoever does not get as far as
 //!    a request.
-//! 4. [`dispatch`] tells a scrape from a request for ourselves, before any router sees a path, and
+//! 4. [`dispatch`] tells a scrape from a query and from a request for ourselves, before any router sees a path, and
 //!    holds it against the roles of the address; what is [`misdirected`] only looks like the latter.
 //!    [`answer`] is what comes back, of one type.
 

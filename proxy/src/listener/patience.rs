@@ -174,11 +174,11 @@ impl Patient {
     }
 
     /// When it has taken too long. What is done with may still wait to be read, with nothing that is
-    /// being served to keep its time.
+    /// being served to keep its time, or with something that has no end.
     fn until(&self) -> Option<Instant> {
         let until = self.clock.until();
         match self.blocked {
-            Some(since) if !self.clock.is_serving() => {
+            Some(since) if !self.clock.is_serving() || self.clock.is_endless() => {
                 let read = since + self.clock.page_time();
                 Some(until.map_or(read, |until| until.min(read)))
             }

@@ -184,3 +184,27 @@ async fn what_was_answered_and_is_not_read_has_the_time_of_a_page() {
     assert_eq!(start.elapsed(), Duration::from_secs(30));
     assert_eq!(reached(&patient, "page_time"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_an_end_lasts_as_long_as_somebody_reads_it() {
+    let (mut patient, mut theirs, clock) = patient();
+    let _serving = clock.serve();
+    clock.stream();
+    let late = tokio::spawn(async move {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(86_400)).await;
+            theirs.write_all(b"x").await.unwrap();
+        }
+        theirs
+    });
+    for _ in 0..3 {
+        patient.write_all(b"event").await.unwrap();
+        assert_eq!(patient.read(&mut [0]).await.unwrap(), 1);
+    }
+    let _theirs = late.await.unwrap();
+    let start = Instant::now();
+    let error = patient.write_all(&vec![0; 16 << 20]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed(), Duration::from_secs(30));
+    assert_eq!(reached(&patient, "page_time"), 1);
+}

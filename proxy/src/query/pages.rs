@@ -43,11 +43,11 @@ pub(crate) fn view(proxy: &Proxy, caller: &Caller) -> Vec<PoolView> {
 
 /// The same as JSON.
 pub(crate) fn backends(proxy: &Proxy, caller: &Caller) -> Value {
-    json!({"status": "success", "data": {"pools": view(proxy, caller)}})
+    json!({"pools": view(proxy, caller)})
 }
 
-/// Whom a query would be sent to: `?query=…` with the parameters of `/api/v1/query_range`, and `pool=`
-/// where there are several.
+/// Whom a query would be sent to: `?query=…` with the parameters of `/api/v1/query_range`. Of several pools
+/// it is the one that answers to this host, or the one that `pool=` names.
 ///
 /// # Errors
 /// There is no such pool.
@@ -55,6 +55,7 @@ pub(crate) fn explain(
     proxy: &Proxy,
     caller: &Caller,
     headers: &HeaderMap,
+    host: Option<&str>,
     query: Option<&str>,
 ) -> Result<Value, String> {
     let wanted = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
@@ -62,17 +63,19 @@ pub(crate) fn explain(
         .map(|(_, value)| value.into_owned());
     let pools = proxy.queries.current();
     let mut found = pools.iter().filter(|pool| may(caller, pool.config()));
+    let answering = proxy.queries.find(host, "/").map(|below| below.pool);
+    let answering = answering.filter(|pool| may(caller, pool.config()));
     let pool = match &wanted {
-        None => found.next(),
-        Some(name) => found.find(|pool| *pool.config().name == **name),
+        None => answering.or_else(|| found.next().cloned()),
+        Some(name) => found.find(|pool| *pool.config().name == **name).cloned(),
     };
     let pool = pool.ok_or_else(|| match wanted {
         Some(name) => format!("there is no pool {name:?}"),
         None => "there is no pool".to_owned(),
     })?;
     let asked = example(proxy, headers, query)?;
-    let explanation = seen::explain(pool, &asked, headers);
-    Ok(json!({"status": "success", "data": explanation}))
+    let explanation = seen::explain(&pool, &asked, headers);
+    serde_json::to_value(explanation).map_err(|error| error.to_string())
 }
 
 /// As if it had come: a range where there is a start, else an instant.

@@ -1,7 +1,7 @@
 //! Who may what, as the file's `auth` and `--auth.token-file` say.
 //!
 //! [`clients`] are those who may open tunnels and poll, each with the names it may take; [`scrapers`]
-//! those who may scrape and see pages. Who *is* somebody is found out by `crate::auth`.
+//! those who may scrape, see pages and query pools. Who *is* somebody is found out by `crate::auth`.
 
 pub mod clients;
 pub mod scrapers;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use self::clients::{Client, Clients, FileClient};
 use self::scrapers::{FileScraper, Scraper};
+use crate::config::query::Query;
 
 /// The key `auth`, as written.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +32,28 @@ pub struct Access {
     pub clients: Option<Clients>,
     /// Nothing: whoever the web configuration lets in, to everything.
     pub scrapers: Option<Vec<Scraper>>,
+}
+
+impl Access {
+    /// Rights on what is not there are a mistake. Where there is no query side they may wait for one.
+    ///
+    /// # Errors
+    /// Which entry names what, and the pools there are.
+    pub(super) fn check_pools(&self, query: &Query) -> Result<(), String> {
+        let pools: Vec<&str> = query.pools.iter().map(|pool| &*pool.name).collect();
+        if pools.is_empty() {
+            return Ok(());
+        }
+        for (index, scraper) in self.scrapers.iter().flatten().enumerate() {
+            if let Some(other) = scraper.rights.pools().find(|name| !pools.contains(name)) {
+                return Err(format!(
+                    "auth.scrapers[{index}].pools: there is no pool {other:?}, only {}",
+                    pools.join(", ")
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl FileAuth {

@@ -1,4 +1,6 @@
-//! Scrapers and people: what each may scrape and see.
+//! Scrapers and people: what each may scrape, see and query.
+
+use std::str::FromStr;
 
 use adit_common::config_file::Parsed;
 use adit_common::name::Name;
@@ -18,6 +20,31 @@ pub struct FileScraper {
     targets: Vec<Parsed<TargetPattern>>,
     #[serde(default)]
     pages: Vec<Page>,
+    #[serde(default)]
+    pools: Vec<Parsed<PoolPattern>>,
+}
+
+/// Some pools of the query side: the one of this name, or `*` for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolPattern {
+    /// Any.
+    Any,
+    /// This one.
+    Named(String),
+}
+
+impl FromStr for PoolPattern {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "*" => Ok(Self::Any),
+            text if text.is_empty() || text.contains('*') => {
+                Err("expected the name of a pool, or * for all")
+            }
+            text => Ok(Self::Named(text.to_owned())),
+        }
+    }
 }
 
 /// Some of our own pages.
@@ -54,11 +81,12 @@ pub struct Scraper {
     pub rights: Rights,
 }
 
-/// What somebody may scrape and see.
+/// What somebody may scrape, see and query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights {
     targets: Vec<TargetPattern>,
     pages: Vec<Page>,
+    pools: Vec<PoolPattern>,
 }
 
 impl Rights {
@@ -79,10 +107,27 @@ impl Rights {
         self.pages.contains(&page)
     }
 
+    /// Whether this pool may be asked.
+    pub fn may_query(&self, pool: &str) -> bool {
+        self.pools.iter().any(|pattern| match pattern {
+            PoolPattern::Any => true,
+            PoolPattern::Named(name) => name == pool,
+        })
+    }
+
+    /// The pools that are named.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &str> {
+        self.pools.iter().filter_map(|pattern| match pattern {
+            PoolPattern::Any => None,
+            PoolPattern::Named(name) => Some(&**name),
+        })
+    }
+
     /// With those of another entry about the same.
     pub fn join(&mut self, other: &Self) {
         self.targets.extend_from_slice(&other.targets);
         self.pages.extend_from_slice(&other.pages);
+        self.pools.extend_from_slice(&other.pools);
     }
 }
 
@@ -98,6 +143,7 @@ impl FileScraper {
             rights: Rights {
                 targets: self.targets.into_iter().map(|pattern| pattern.0).collect(),
                 pages: self.pages,
+                pools: self.pools.into_iter().map(|pattern| pattern.0).collect(),
             },
         })
     }
@@ -120,7 +166,8 @@ mod tests {
         let access = access(
             "scrapers:\n\
              - {user: prometheus, targets: ['*:9100', pi], pages: [clients, sd]}\n\
-             - {san: ops.example, pages: [metrics, status, reload]}\n",
+             - {san: ops.example, pages: [metrics, status, reload], pools: [main]}\n\
+             - {user: grafana, pools: ['*']}\n",
         )
         .unwrap();
         let scrapers = access.scrapers.unwrap();
@@ -133,9 +180,13 @@ mod tests {
         assert!(rights.may_see(Page::Clients) && !rights.may_see(Page::Metrics));
         let rights = &scrapers[1].rights;
         assert!(!rights.may_know(&"pi".parse().unwrap()) && rights.may_see(Page::Reload));
+        assert!(rights.may_query("main") && !rights.may_query("mainly"));
+        assert!(!scrapers[0].rights.may_query("main"));
+        assert!(scrapers[2].rights.may_query("main") && scrapers[2].rights.may_query("other"));
         let mut both = rights.clone();
         both.join(&scrapers[0].rights);
         assert!(both.may_see(Page::Clients) && both.may_see(Page::Reload));
+        assert!(both.may_query("main"));
     }
 
     #[test]
@@ -147,6 +198,7 @@ mod tests {
             ),
             ("scrapers: [{user: a, san: b}]", "expected one of user, san"),
             ("scrapers: [{user: a, pages: [metricz]}]", "metricz"),
+            ("scrapers: [{user: a, pools: ['ma*']}]", "name of a pool"),
             (
                 "scrapers: [{user: a, targets: ['pi:x']}]",
                 "a port behind a colon",

@@ -1,30 +1,34 @@
 //! The query side, as it is meant: pools, where their backends are found, and how one of them is chosen.
 //!
-//! [`file`] is how it is written, [`url`] a backend's address. A pool is self-contained: what is the same
+//! [`file`] is how it is written, [`defaults`] what holds where nothing is, [`url`] a backend's address,
+//! [`source`] where backends are found, [`flags`] what is typed, [`shown`] what people are told of it. A pool is self-contained: what is the same
 //! before and after a reload goes on as if nothing had been read.
 
-pub mod file;
 pub mod url;
+pub mod flags;
+pub mod source;
 
-mod words;
+mod defaults;
+pub mod file;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::num::NonZero;
-use std::path::PathBuf;
+mod shown;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_common::http_config::CredentialFile;
-use adit_common::net::tls::ClientTls;
 use http::HeaderName;
 
-use self::url::BackendUrl;
+pub use self::flags::QueryFlags;
+pub use self::source::{
+    DnsRecords, DnsSource, FileFormat, FileSource, HttpSource, KubernetesSelect, KubernetesSource,
+    Manner, MarathonSource, PrincipalSecret, Source, StaticBackend, TunnelSource,
+};
 
 /// All of it. Without pools the query side is off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// In the order in which they are tried for a request.
+    /// In the order in which they are tried for a request: those with hosts first, and of them those
+    /// that are further below.
     pub pools: Vec<Arc<Pool>>,
 }
 
@@ -68,188 +72,6 @@ pub struct Pool {
 // There is no NaN among the ratios: what is written is held against bounds.
 impl Eq for Pool {}
 
-/// How a backend is spoken to, whoever found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manner {
-    /// With https.
-    pub tls: ClientTls,
-    /// Sent instead of what the caller shows; those in a URL go before them.
-    pub credentials: Option<CredentialFile>,
-    /// Lower ones first, 0 by default.
-    pub priority: u32,
-    /// Its share among equals, 1 by default.
-    pub weight: NonZero<u32>,
-}
-
-/// A backend that is written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaticBackend {
-    /// Where.
-    pub url: BackendUrl,
-    /// For metrics and people; nothing: its address.
-    pub name: Option<String>,
-    /// How.
-    pub manner: Manner,
-}
-
-/// Where backends are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Written down.
-    Static(StaticBackend),
-    /// In a file that is read again.
-    File(FileSource),
-    /// In the DNS.
-    Dns(DnsSource),
-    /// At an HTTP service discovery endpoint, as Prometheus' `http_sd_configs`.
-    Http(HttpSource),
-    /// In a Kubernetes cluster.
-    Kubernetes(KubernetesSource),
-    /// In a Marathon.
-    Marathon(MarathonSource),
-    /// Among what clients offer through their tunnels.
-    Tunnel(TunnelSource),
-}
-
-/// A file of backends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileSource {
-    /// Where.
-    pub path: PathBuf,
-    /// How it is written.
-    pub format: FileFormat,
-    /// How often it is looked at.
-    pub refresh: Duration,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
-/// How a file of backends is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileFormat {
-    /// A URL a line, as mpp's endpoints file; `#` starts a comment.
-    Lines,
-    /// Prometheus' `file_sd_configs`, JSON or YAML: targets are `HOST:PORT`, `__scheme__` and
-    /// `__path_prefix__` among the labels say the rest.
-    FileSd,
-}
-
-/// A name in the DNS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsSource {
-    /// What is looked up.
-    pub name: String,
-    /// Which records.
-    pub records: DnsRecords,
-    /// For addresses: SRV records have their own.
-    pub port: u16,
-    /// `http`, unless it says otherwise.
-    pub scheme: adit_common::target::Scheme,
-    /// Below what path they answer.
-    pub path_prefix: String,
-    /// Who is asked; nothing: as the system says.
-    pub server: Option<SocketAddr>,
-    /// How often.
-    pub refresh: Duration,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
-/// Which records of a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsRecords {
-    /// IPv4 addresses.
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// Both.
-    Addresses,
-    /// Names with ports, priorities and weights (RFC 2782).
-    Srv,
-}
-
-/// An HTTP service discovery endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpSource {
-    /// Where; its path is asked for as it is.
-    pub url: String,
-    /// How often.
-    pub refresh: Duration,
-    /// TLS towards the endpoint itself.
-    pub tls: ClientTls,
-    /// Shown to the endpoint itself.
-    pub credentials: Option<CredentialFile>,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
-/// Some of a Kubernetes cluster's pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KubernetesSource {
-    /// Where the cluster is and who we are there; nothing: as every pod is told.
-    pub kubeconfig: Option<PathBuf>,
-    /// Where they are.
-    pub namespace: String,
-    /// Which they are.
-    pub select: KubernetesSelect,
-    /// Name or number; nothing: the first TCP port.
-    pub port: Option<String>,
-    /// `http`, unless it says otherwise.
-    pub scheme: adit_common::target::Scheme,
-    /// Below what path they answer.
-    pub path_prefix: String,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
-/// Which pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KubernetesSelect {
-    /// Those behind a service.
-    Service(String),
-    /// Those with such labels: a label selector in Kubernetes' own words.
-    Pods(String),
-}
-
-/// Some apps of a Marathon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MarathonSource {
-    /// Its members, any of which answers for all.
-    pub urls: Vec<String>,
-    /// The ids of the apps.
-    pub apps: Vec<String>,
-    /// Name or index of the port; nothing: the first.
-    pub port: Option<String>,
-    /// Holds the principal's secret, as DC/OS writes it: JSON.
-    pub principal_secret: Option<PrincipalSecret>,
-    /// Where we log in, instead of what the secret says.
-    pub auth_endpoint: Option<String>,
-    /// TLS towards Marathon and the login.
-    pub tls: ClientTls,
-    /// How often it is asked.
-    pub refresh: Duration,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
-/// The secret of a DC/OS service account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PrincipalSecret {
-    /// In a file.
-    File(PathBuf),
-    /// As mpp's environment variable has it.
-    Value(adit_common::secret::Secret),
-}
-
-/// Targets that clients offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TunnelSource {
-    /// Labels the target must have, each with this value.
-    pub labels: BTreeMap<String, String>,
-    /// How what is found is spoken to.
-    pub manner: Manner,
-}
-
 /// How backends are watched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
@@ -282,26 +104,6 @@ pub struct Health {
     pub max_ejected: f64,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            rise: 2,
-            fall: 2,
-            ready_path: "/-/ready".to_owned(),
-            query: None,
-            max_staleness: Duration::from_secs(120),
-            warm_up: Duration::from_secs(30),
-            warm_up_targets: 0.9,
-            consecutive_failures: 3,
-            ejection: Duration::from_secs(10),
-            max_ejection: Duration::from_secs(300),
-            max_ejected: 0.5,
-        }
-    }
-}
-
 /// Which backend is best; always a whole order of them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Strategy {
@@ -325,12 +127,6 @@ pub enum Strategy {
     ConsistentHash,
 }
 
-impl Default for Strategy {
-    fn default() -> Self {
-        Self::MostData(MostData::default())
-    }
-}
-
 /// What "most" means, and when a change is worth it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MostData {
@@ -340,16 +136,6 @@ pub struct MostData {
     pub hysteresis: f64,
     /// At how many checks in a row.
     pub hold: u32,
-}
-
-impl Default for MostData {
-    fn default() -> Self {
-        Self {
-            metric: DataMetric::Auto,
-            hysteresis: 0.05,
-            hold: 3,
-        }
-    }
 }
 
 /// What is compared.
@@ -405,16 +191,6 @@ pub struct Retry {
     pub header_timeout: Option<Duration>,
 }
 
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            budget: 0.2,
-            header_timeout: None,
-        }
-    }
-}
-
 /// When a second backend is asked before the first has answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hedge {
@@ -441,51 +217,4 @@ pub struct Allow {
     pub debug: bool,
     /// Paths that Prometheus does not have.
     pub unknown: bool,
-}
-
-impl Default for Allow {
-    fn default() -> Self {
-        Self {
-            write: false,
-            admin: false,
-            lifecycle: false,
-            debug: false,
-            unknown: true,
-        }
-    }
-}
-
-impl Default for Manner {
-    fn default() -> Self {
-        Self {
-            tls: ClientTls::default(),
-            credentials: None,
-            priority: 0,
-            weight: NonZero::<u32>::MIN,
-        }
-    }
-}
-
-impl Pool {
-    /// With every key at its default.
-    pub fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            hosts: Vec::new(),
-            path_prefix: String::new(),
-            sources: Vec::new(),
-            grace: Duration::from_secs(60),
-            selection_interval: Duration::from_secs(10),
-            health: Health::default(),
-            strategy: Strategy::default(),
-            affinity: vec![Affinity::Primary],
-            retry: Retry::default(),
-            hedge: None,
-            allow: Allow::default(),
-            request_body: 10 << 20,
-            response_hold: 1 << 20,
-            timeout: Duration::from_secs(120),
-            backend_requests: 256,
-        }
-    }
 }

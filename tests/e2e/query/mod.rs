@@ -1,0 +1,3 @@
+//! The query side: one Prometheus out of many.
+
+mod front;
