@@ -153,7 +153,15 @@ pub(super) fn open_with(
         ..Manner::default()
     };
     let found = Found::new(url.parse().unwrap(), &manner);
-    Backend::open(&found, url.into(), "static", &registry()).unwrap()
+    Backend::open(
+        &found,
+        url.into(),
+        "static",
+        &registry(),
+        &Arc::default(),
+        &Arc::default(),
+    )
+    .unwrap()
 }
 
 pub(super) fn get(path_and_query: &str) -> Question {

@@ -95,7 +95,15 @@ impl Client {
 
 fn behind(registry: &Arc<Registry>, url: &str) -> Arc<Backend> {
     let found = Found::new(url.parse().unwrap(), &Manner::default());
-    Backend::open(&found, "pi".into(), "static", registry).unwrap()
+    Backend::open(
+        &found,
+        "pi".into(),
+        "static",
+        registry,
+        &Arc::default(),
+        &Arc::default(),
+    )
+    .unwrap()
 }
 
 /// A backend at a client that answers like this.
