@@ -13,10 +13,11 @@ use adit_common::tunnel::watchdog::Liveness;
 use adit_common::web_config::Web;
 use clap::{Parser, Subcommand};
 
+use crate::compat::mpp::{self, Translated};
 use crate::config::access::scrapers::Whom;
 use crate::config::external::ExternalUrl;
 use crate::config::prefix::prefix;
-use crate::config::query::QueryFlags;
+use crate::config::query::{Pool, QueryFlags};
 use crate::config::{Config, Listen, Roles, Settings, Source, exposure};
 
 const DEFAULT_PORT: u16 = 8080;
@@ -49,6 +50,14 @@ pub struct Flags {
     /// or tunnel://NAME:PORT for a target that a client offers; repeatable
     #[arg(long = "query.backend", value_name = "URL", help_heading = QUERIES)]
     query_backend: Vec<String>,
+
+    /// Take mpp's flags and MPP_* variables, and serve its pages: --compat.mpp --endpoints-file=FILE …
+    #[arg(long = "compat.mpp", help_heading = QUERIES)]
+    compat_mpp: bool,
+
+    /// What mpp's flags come to.
+    #[arg(skip)]
+    mpp: Option<Arc<Pool>>,
 
     /// Path below which tunnels, pages and path-style scrapes are, behind a front proxy
     #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = prefix, help_heading = LISTENING)]
@@ -174,6 +183,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Flags {
+    /// What was typed, the program's name before it. mpp's variables are `variable`'s to know.
+    ///
+    /// # Errors
+    /// As the program prints them; help is one of them.
+    pub fn read<I>(typed: I, variable: impl Fn(&str) -> Option<String>) -> Result<Self, FlagError>
+    where
+        I: IntoIterator<Item = OsString>,
+    {
+        let typed = mpp::translate(typed.into_iter().collect(), variable);
+        let Translated { arguments, pool } = typed.map_err(FlagError::Meaning)?;
+        let mut flags = Self::try_parse_from(arguments)?;
+        flags.mpp = pool;
+        Ok(flags)
+    }
+
     /// What is meant by it.
     ///
     /// # Errors
@@ -194,7 +218,10 @@ impl Flags {
         let source = Source {
             file: self.config_file.clone(),
             token_file: self.auth_token_file.clone(),
-            query: query.map_err(FlagError::Meaning)?,
+            query: QueryFlags {
+                mpp: self.mpp.clone(),
+                ..query.map_err(FlagError::Meaning)?
+            },
         };
         let settings = source.read().map_err(FlagError::Meaning)?;
         let listen = self.listen();
@@ -205,6 +232,7 @@ impl Flags {
         check_users(&settings, &web)?;
         Ok(Config {
             listen,
+            mpp: self.compat_mpp,
             route_prefix: self.web_route_prefix,
             timeouts: TimeoutRules {
                 default: self.scrape_default_timeout,
@@ -288,7 +316,8 @@ impl Config {
         I::Item: Into<OsString>,
     {
         let name = std::iter::once(OsString::from("adit-proxy"));
-        Flags::try_parse_from(name.chain(args.into_iter().map(Into::into)))?.config()
+        let typed = name.chain(args.into_iter().map(Into::into));
+        Flags::read(typed, |_| None)?.config()
     }
 }
 

@@ -26,11 +26,8 @@ pub(crate) mod pushprox;
 pub(crate) mod registry;
 pub(crate) mod carrier;
 
-#[allow(dead_code, reason = "being built")]
 pub(crate) mod outbound;
-#[allow(dead_code, unused_imports, reason = "being built")]
 pub(crate) mod discovery;
-#[allow(dead_code, unused_imports, reason = "being built")]
 pub(crate) mod query;
 
 pub(crate) mod admin;

@@ -8,7 +8,6 @@ use adit_common::telemetry::version;
 use adit_proxy::Config;
 use adit_proxy::flags::{Command, FlagError, Flags};
 use adit_proxy::token;
-use clap::Parser;
 
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
@@ -16,7 +15,12 @@ const USAGE: u8 = 2;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = Flags::read(std::env::args_os(), |name| std::env::var(name).ok());
+    let flags = match flags {
+        Ok(flags) => flags,
+        Err(FlagError::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error.to_string(), ExitCode::from(USAGE)),
+    };
     if flags.version {
         return version("adit-proxy");
     }

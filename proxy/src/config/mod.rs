@@ -142,6 +142,8 @@ pub struct Config {
     pub timeouts: TimeoutRules,
     /// When a tunnel is silent, and when dead.
     pub liveness: Liveness,
+    /// Whether mpp's pages are there.
+    pub mpp: bool,
     /// Whether PushProx's clients may poll and push.
     pub pushprox: bool,
     /// How long a scrape of a name that is away waits for its return.

@@ -14,6 +14,7 @@ use super::misdirected::misdirected;
 use crate::Proxy;
 use crate::auth::{Visitor, Way};
 use crate::clock::Clock;
+use crate::compat::mpp;
 use crate::config::Roles;
 use crate::scrape::Refusal;
 use crate::{admin, pushprox, query, scrape, session};
@@ -148,6 +149,10 @@ async fn queried(
         return admin::beside_queries(&proxy, caller, request)
             .await
             .map(AnswerBody::from);
+    }
+    if proxy.config.mpp && mpp::is_page(request.uri().path()) {
+        let page = mpp::page(&proxy, &caller, request.uri().path());
+        return page.map(|text| AnswerBody::from(Full::from(text)));
     }
     if caller.asked_by_us() {
         request.headers_mut().remove(AUTHORIZATION);

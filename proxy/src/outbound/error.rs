@@ -33,6 +33,7 @@ impl OutboundError {
             return Self::Tls(format!("it refuses us: {refusal}"));
         }
         let mut root: &dyn std::error::Error = error;
+        let mut when = "before it had answered";
         while let Some(cause) = root.source() {
             root = cause;
             if let Some(dial) = cause.downcast_ref::<DialError>() {
@@ -41,27 +42,32 @@ impl OutboundError {
             if let Some(tls) = cause.downcast_ref::<TlsError>() {
                 return Self::Tls(tls.to_string());
             }
-            if let Some(http) = cause.downcast_ref::<hyper::Error>()
-                && http.is_parse()
-            {
-                return Self::Reset(match http.is_parse_too_large() {
-                    true => format!(
-                        "the head of its answer is over {MOST_HEAD} bytes, or has more than {MOST_FIELDS} fields"
-                    ),
-                    false => format!("it does not answer in HTTP: {http}"),
-                });
+            let Some(http) = cause.downcast_ref::<hyper::Error>() else {
+                continue;
+            };
+            if http.is_parse_too_large() {
+                return Self::Reset(too_large());
+            }
+            if http.is_parse() {
+                return Self::Reset(format!("it does not answer in HTTP: {http}"));
+            }
+            if http.is_incomplete_message() && past.is_some_and(Past::is_answering) {
+                when = "in the middle of its answer's head";
             }
         }
         if error.is_connect() {
             return Self::Connect(root.to_string());
         }
-        let when = match past.is_some_and(Past::is_answering) {
-            true => "in the middle of its answer's head",
-            false => "before it had answered",
-        };
         Self::Reset(match root.downcast_ref::<io::Error>() {
             Some(error) => format!("it broke off {when}: {}", reason(error)),
             None => format!("it closed the connection {when}"),
         })
     }
+}
+
+/// Of an answer whose head is not read to its end.
+pub(crate) fn too_large() -> String {
+    format!(
+        "the head of its answer is over {MOST_HEAD} bytes, or has more than {MOST_FIELDS} fields"
+    )
 }

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use self::error::OutboundError;
+pub(crate) use self::error::{OutboundError, too_large};
 
 use self::connection::{Dial, Past};
 

@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use crate::Proxy;
 use crate::auth::Caller;
 use crate::clock::Clock;
+use crate::compat::mpp;
 
 /// Which backend has answered.
 const SERVED_BY: HeaderName = HeaderName::from_static("adit-served-by");
@@ -121,7 +122,10 @@ impl Passage<'_> {
         }
         let granted = asked.time_allowed(config.timeout);
         let until = arrived + granted;
-        clock.extend(until);
+        match class.deadline {
+            true => clock.extend(until),
+            false => clock.stream(),
+        }
         let address = self.caller.visitor().address();
         let choice = self.pool.choose(&mut asked, address).await;
         self.ask(asked, choice, (until, granted), permit).await
@@ -163,6 +167,11 @@ impl Passage<'_> {
         };
         if let Ok(why) = HeaderValue::from_str(&why) {
             headers.insert(REASON, why);
+        }
+        if self.proxy.config.mpp
+            && let Ok(place) = HeaderValue::from_str(&by.url.origin())
+        {
+            headers.insert(mpp::SERVED_BY, place);
         }
         let https = self.proxy.auth.web().current().tls.is_some();
         if let Some(cookie) = self.pool.cookie(&choice, &by.name, https) {

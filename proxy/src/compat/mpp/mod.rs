@@ -14,10 +14,9 @@ mod series;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-pub(crate) use self::arguments::FLAG;
 pub(crate) use self::pages::{SERVED_BY, is_page, page};
 
-use self::arguments::{Given, take};
+use self::arguments::{FLAG, Given, take};
 use crate::config::query::Pool;
 
 /// What mpp's flags come to.

@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::page::status as status_page;
 use super::series;
 use crate::Proxy;
-use crate::auth::Caller;
+use crate::auth::{Caller, Way};
+use crate::config::access::scrapers::Page;
 use crate::query;
 
 /// Which backend has answered, as `scheme://host`.
@@ -20,8 +21,25 @@ pub(crate) fn is_page(path: &str) -> bool {
     matches!(path, "/mpp/health" | "/mpp/metrics" | "/mpp/status")
 }
 
-/// Answers one of them.
+/// Answers one of them; the rights are those of our own pages.
 pub(crate) fn page(proxy: &Proxy, caller: &Caller, path: &str) -> Response<String> {
+    let right = match path {
+        "/mpp/metrics" => Some(Page::Metrics),
+        "/mpp/status" => Some(Page::Status),
+        _ => None,
+    };
+    if let Some(right) = right
+        && let Err(denied) = caller.may_see(right)
+    {
+        proxy.auth.note_forbidden(caller, &denied.to_string());
+        let mut response = Response::new(format!("{denied}\n"));
+        *response.status_mut() = denied.status(Way::Origin);
+        return response;
+    }
+    answer(proxy, caller, path)
+}
+
+fn answer(proxy: &Proxy, caller: &Caller, path: &str) -> Response<String> {
     let (status, kind, text) = match path {
         // mpp's own was always OK, whether or not anybody could answer.
         "/mpp/health" => match query::is_ready(proxy) {

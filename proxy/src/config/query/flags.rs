@@ -1,5 +1,7 @@
 //! What is typed of the query side: it stays when the file is read again.
 
+use std::sync::Arc;
+
 use super::Pool;
 use super::url::BackendUrl;
 
@@ -10,6 +12,8 @@ pub struct QueryFlags {
     pub listens: bool,
     /// `--query.backend`: of the one pool, `main`.
     pub backends: Vec<BackendUrl>,
+    /// What `--compat.mpp` and mpp's own flags come to.
+    pub(crate) mpp: Option<Arc<Pool>>,
 }
 
 impl QueryFlags {
@@ -37,6 +41,7 @@ impl QueryFlags {
         Ok(Self {
             listens,
             backends: read,
+            mpp: None,
         })
     }
 

@@ -56,6 +56,15 @@ pub enum BackendUrlError {
 }
 
 impl BackendUrl {
+    /// Without its prefix.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = match self.way {
+            Way::Direct(scheme) => scheme.as_str(),
+            Way::Tunnel => "tunnel",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
     fn key(&self) -> (Way, &Target, &str) {
         (self.way, &self.address, &self.prefix)
     }
@@ -77,11 +86,7 @@ impl Hash for BackendUrl {
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.way {
-            Way::Direct(scheme) => scheme.as_str(),
-            Way::Tunnel => "tunnel",
-        };
-        write!(f, "{scheme}://{}{}", self.address, self.prefix)
+        write!(f, "{}{}", self.origin(), self.prefix)
     }
 }
 

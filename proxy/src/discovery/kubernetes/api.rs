@@ -153,11 +153,11 @@ impl Api {
         address: &str,
         deadline: Instant,
     ) -> Result<Response<Incoming>, ApiError> {
-        let shown = self.shown().await?;
+        let shown = self.shown(deadline).await?;
         let mut answer = self.ask(address, shown.clone(), deadline).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             // It was put there between our reading and the server's.
-            let newer = self.shown().await?;
+            let newer = self.shown(deadline).await?;
             if newer != shown {
                 answer = self.ask(address, newer, deadline).await?;
             }
@@ -182,11 +182,14 @@ impl Api {
         }
     }
 
-    async fn shown(&self) -> Result<Option<HeaderValue>, ApiError> {
+    async fn shown(&self, deadline: Instant) -> Result<Option<HeaderValue>, ApiError> {
         let identity = self.cluster.identity.clone();
-        let shown = tokio::task::spawn_blocking(move || identity.shown()).await;
-        // It neither panics nor is aborted.
-        let shown = shown.unwrap_or_else(|error| Err(error.to_string()));
+        let shown = tokio::task::spawn_blocking(move || identity.shown());
+        let shown = match timeout_at(deadline, shown).await {
+            // It neither panics nor is aborted.
+            Ok(shown) => shown.unwrap_or_else(|error| Err(error.to_string())),
+            Err(_) => Err("the token cannot be read in time".to_owned()),
+        };
         shown.map_err(ApiError::Failed)
     }
 

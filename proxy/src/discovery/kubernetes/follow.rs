@@ -16,7 +16,7 @@ use super::cluster::{Cluster, Surroundings};
 use super::resource::Resource;
 use super::store::{Stop, Store};
 use crate::config::query::KubernetesSource;
-use crate::discovery::{Found, Report};
+use crate::discovery::{Found, Report, turns};
 
 /// How long a watch lasts.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ const PACE: Pace = Pace {
     watch: 240..330,
     margin: Duration::from_secs(30),
 };
+
+/// Files are read sooner than that.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Tells which pods there are, for ever. Dropping it closes its connections.
 pub(crate) async fn follow(source: KubernetesSource, report: Report) {
@@ -181,15 +184,19 @@ impl Follower {
         let (kubeconfig, surroundings) =
             (self.source.kubeconfig.clone(), self.surroundings.clone());
         let before = self.api.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        let read = turns::blocking(&self.report, move || {
             let cluster = Cluster::read(kubeconfig.as_deref(), &surroundings)?;
             match before {
                 Some(api) if *api.cluster() == cluster => Ok(api),
                 _ => Api::new(cluster).map(Arc::new),
             }
         });
-        // It neither panics nor is aborted.
-        let api = read.await.unwrap_or_else(|error| Err(error.to_string()));
+        let api = read.await.and_then(|api| api);
+        if begun.elapsed() > PROMPT {
+            // A failure may have been told meanwhile.
+            self.told = None;
+        }
         let api = api.map_err(ApiError::Failed)?;
         self.api = Some(Arc::clone(&api));
         Ok(api)

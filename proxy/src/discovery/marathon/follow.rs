@@ -1,13 +1,13 @@
 //! The round: every app, every so often.
 
 use std::collections::HashSet;
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep_until};
 
 use super::members::Members;
 use crate::config::query::MarathonSource;
-use crate::discovery::{Found, Report};
+use crate::discovery::{Found, Report, turns};
+
+/// A tenth more or less, so that not all proxies ask at once.
+const SPREAD: f64 = 0.1;
 
 /// Tells where the apps' tasks are, for ever. Dropping it closes its connections.
 pub(crate) async fn follow(source: MarathonSource, report: Report) {
@@ -17,12 +17,9 @@ pub(crate) async fn follow(source: MarathonSource, report: Report) {
         told: HashSet::new(),
     };
     loop {
-        let begun = Instant::now();
-        match follower.round().await {
-            Ok(found) => report.found(found).await,
-            Err(why) => report.failed(why).await,
-        }
-        sleep_until(begun + follower.spread()).await;
+        let word = follower.round(&report).await;
+        report.say(word).await;
+        turns::next(follower.source.refresh, SPREAD).await;
     }
 }
 
@@ -34,27 +31,20 @@ struct Follower {
 }
 
 impl Follower {
-    /// A tenth more or less, so that not all proxies ask at once.
-    fn spread(&self) -> Duration {
-        self.source.refresh.mul_f64(0.9 + 0.2 * fastrand::f64())
-    }
-
     /// An app that cannot be asked for is a failure of all: without its tasks the list would be a lie.
-    async fn round(&mut self) -> Result<Vec<Found>, String> {
+    async fn round(&mut self, report: &Report) -> Result<Vec<Found>, String> {
         let mut members = match self.members.take() {
             Some(members) => members,
-            None => self.made().await?,
+            None => self.made(report).await?,
         };
         let found = self.all(&mut members).await;
         self.members = Some(members);
         found
     }
 
-    async fn made(&self) -> Result<Members, String> {
+    async fn made(&self, report: &Report) -> Result<Members, String> {
         let source = self.source.clone();
-        let made = tokio::task::spawn_blocking(move || Members::new(&source)).await;
-        // It neither panics nor is aborted.
-        made.unwrap_or_else(|error| Err(error.to_string()))
+        turns::blocking(report, move || Members::new(&source)).await?
     }
 
     async fn all(&mut self, members: &mut Members) -> Result<Vec<Found>, String> {

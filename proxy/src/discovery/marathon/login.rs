@@ -66,9 +66,11 @@ impl Login {
             let body = principal.login()?;
             Ok((principal.login_endpoint, body))
         });
+        let Ok(read) = timeout_at(deadline, read).await else {
+            return Err("the principal's secret cannot be read in time".to_owned());
+        };
         // It neither panics nor is aborted.
-        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
-        let (endpoint, body) = read?;
+        let (endpoint, body) = read.unwrap_or_else(|error| Err(error.to_string()))?;
         let endpoint = self.endpoint.clone().or(endpoint).ok_or(
             "login_endpoint is missing in the principal's secret, and auth_endpoint is not set",
         )?;

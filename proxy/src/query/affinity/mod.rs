@@ -25,10 +25,12 @@ mod primary;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use ring::digest::{SHA256, digest};
 
 use self::cookie::Cookies;
 use self::network::Prefixes;
@@ -43,20 +45,21 @@ pub(crate) struct Affinities(Vec<Way>);
 #[derive(Debug)]
 enum Way {
     Primary(Kept),
-    Cookie(Cookies),
+    Cookie(Box<Cookies>),
     SourceAddress(Prefixes),
     Header(HeaderName),
 }
 
 /// What a caller shows.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Wish {
-    /// The backend of their cookie: its place in the candidates.
-    pub(crate) pin: Option<usize>,
-    /// What they have in common with others who are to see the same backend.
+    /// What they have in common with others who are to see the same backend. It is hashed at once: a
+    /// field may be long, and it may be the one with the password.
     pub(crate) key: Option<Vec<u8>>,
     /// Which way the key is of.
     keyed_by: Option<usize>,
+    /// The backend of their cookie: its place in the candidates.
+    pin: Option<usize>,
     /// The name of the cookie's backend.
     shown: Option<Arc<str>>,
 }
@@ -95,7 +98,7 @@ impl Affinities {
     pub(crate) fn new(config: &[Affinity]) -> Self {
         let way = |affinity: &Affinity| match affinity {
             Affinity::Primary => Way::Primary(Kept::default()),
-            Affinity::Cookie(cookie) => Way::Cookie(Cookies::new(cookie)),
+            Affinity::Cookie(cookie) => Way::Cookie(Box::new(Cookies::new(cookie))),
             Affinity::SourceAddress {
                 ipv4_prefix,
                 ipv6_prefix,
@@ -127,7 +130,7 @@ impl Affinities {
                 Way::Header(name) => field(headers, name),
             };
             if let (Some(key), None) = (key, &wish.key) {
-                wish.key = Some(key);
+                wish.key = Some(digest(&SHA256, &key).as_ref().to_vec());
                 wish.keyed_by = Some(i);
             }
         }
@@ -199,9 +202,18 @@ impl Affinities {
 
     fn cookies(&self) -> impl Iterator<Item = &Cookies> {
         self.0.iter().filter_map(|way| match way {
-            Way::Cookie(cookies) => Some(cookies),
+            Way::Cookie(cookies) => Some(&**cookies),
             _ => None,
         })
+    }
+}
+
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wish")
+            .field("backend", &self.shown)
+            .field("way", &self.keyed_by)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,5 +37,6 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
     pub(crate) params: Params,
     /// The room that body and parameters take.
+    #[allow(dead_code, reason = "it is given back when this is dropped")]
     pub(crate) held: Held,
 }

@@ -1,7 +1,8 @@
 //! What path a server would see in what was sent.
 //!
-//! Go decodes a path once and routes by that; its router then redirects to the clean form of what has
-//! empty or dot segments, another case or a slash at the end. What stands between us and a server may do
+//! Go decodes a path once and routes by that, so that `/-%2freload` is `/-/reload` (tried: Prometheus
+//! 2.42 reloads); it redirects to the clean form of what has empty or dot segments, another case or a
+//! slash at the end. What stands between us and a server may do
 //! more: join slashes, resolve dots, decode again. So a path is looked at as the most obliging of them
 //! would see it, and what two of them could see differently is refused. None of it is anything that
 //! Prometheus has.

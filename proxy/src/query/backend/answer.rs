@@ -4,7 +4,7 @@ use adit_common::headers::strip_hop_by_hop;
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::Failure;
-use crate::outbound::{MOST_FIELDS, MOST_HEAD};
+use crate::outbound::{MOST_FIELDS, MOST_HEAD, too_large};
 
 /// The head as it may go on.
 pub(super) fn passing<B>(mut answer: Response<B>) -> Result<Response<B>, Failure> {
@@ -15,9 +15,7 @@ pub(super) fn passing<B>(mut answer: Response<B>) -> Result<Response<B>, Failure
     // What is dialled is held to the same while it is read.
     let headers = answer.headers();
     if headers.len() > MOST_FIELDS || size(headers) > MOST_HEAD {
-        return Err(Failure::Reset(format!(
-            "the head of its answer is over {MOST_HEAD} bytes, or has more than {MOST_FIELDS} fields"
-        )));
+        return Err(Failure::Reset(too_large()));
     }
     strip_hop_by_hop(answer.headers_mut());
     // How the backend speaks to us is no business of whoever asks.

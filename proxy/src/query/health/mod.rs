@@ -36,8 +36,10 @@ use super::standing::{Standing, State};
 
 /// For what strategies compare: a page of megabytes through a tunnel may take longer than a probe.
 const FACTS_TIME: Duration = Duration::from_secs(10);
-/// A probe that somebody asks for comes no sooner after the last than this part of the interval.
+/// Between the beginnings of two probes there is at least this part of the interval, whoever wants one.
 const PART: u32 = 10;
+/// And that is enough, however long the interval is.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Watches `backend` for as long as it is polled. `told` is called whenever its state has changed, or
 /// whether it is left alone, or what is known of its data; not when a number has.
@@ -76,7 +78,8 @@ async fn probe_often(backend: &Backend, report: &Report) {
 async fn rest(backend: &Backend, began: Instant, linked: bool) {
     let interval = backend.rules.interval;
     let jitter = 0.9 + 0.2 * fastrand::f64();
-    let soonest = began + interval / PART;
+    let soonest = began + (interval / PART).min(SOON);
+    // A probe that took as long as the interval is not followed by the next at once.
     let due = (began + interval.mul_f64(jitter)).max(Instant::now() + interval / PART);
     let wanted = async {
         backend.wanted.notified().await;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::Pool;
@@ -23,8 +23,6 @@ pub(crate) struct Choice {
     pub(crate) order: Vec<Arc<Backend>>,
     /// Why the first is the first.
     pub(crate) reason: &'static str,
-    /// Nobody can be asked, and all are.
-    pub(crate) panic: bool,
     wish: Wish,
 }
 
@@ -48,7 +46,6 @@ impl Pool {
         Choice {
             order: order.indices.iter().map(backend).collect(),
             reason: order.reason,
-            panic: order.panic,
             wish,
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Members(RwLock<Arc<Vec<Member>>>);
 pub(crate) struct Member {
     pub(crate) backend: Arc<Backend>,
     listed: Listed,
-    watching: Arc<Watching>,
+    _watching: Arc<Watching>,
 }
 
 /// Its tasks.
@@ -162,6 +162,6 @@ fn watch(
     Member {
         backend,
         listed: listed.clone(),
-        watching: Arc::new(watching),
+        _watching: Arc::new(watching),
     }
 }

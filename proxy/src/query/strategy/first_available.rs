@@ -245,6 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_gives_way_to_one_that_is_written_later() {
+        let chooser = chooser();
+        let at = times();
+        let mut pool = candidates(["a", "b"]);
+        pool[1].tier = Tier::Raw;
+        chooser.check(&pool, Occasion::Event, at(0));
+        pool[0].tier = Tier::Out;
+        assert_eq!(to(chooser.check(&pool, Occasion::Event, at(1))).0, "b");
+        pool[0].tier = Tier::Good;
+        assert_eq!(to(chooser.check(&pool, Occasion::Event, at(2))).0, "a");
+        // It has returned, and this one has never been away.
+        pool[1].tier = Tier::Good;
+        assert_eq!(chooser.check(&pool, Occasion::Event, at(3)), None);
+        assert_eq!(chooser.names(None, &pool, at(3)), ["a", "b"]);
+    }
+
+    #[test]
     fn who_comes_later_has_to_stay_first() {
         let chooser = chooser();
         let at = times();

@@ -70,7 +70,7 @@ impl MostData {
                 self.challenge(&mut contest, ahead, candidates, occasion, now)
             }
         };
-        let all_seen = candidates.iter().all(|c| c.tier != Tier::Raw);
+        let all_seen = candidates.iter().all(|c| self.is_seen(c));
         contest.looked(occasion, all_seen, self.rule.hold);
         change
     }
@@ -191,6 +191,15 @@ impl MostData {
             }
         };
         candidates.iter().map(score).collect()
+    }
+
+    /// Whether it has shown what it has, or cannot.
+    fn is_seen(&self, candidate: &Candidate) -> bool {
+        match candidate.tier {
+            Tier::Good | Tier::Poor => self.first_amount().of(candidate).is_some(),
+            Tier::Raw => false,
+            Tier::Out => true,
+        }
     }
 
     fn amounts(&self) -> &'static [Amount] {

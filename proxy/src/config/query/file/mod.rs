@@ -65,6 +65,17 @@ impl FileQuery {
             ))
         };
         let named = |error: String| format!("query.{error}");
+        let is_written = !self.backends.is_empty() || !self.pools.is_empty();
+        if let Some(pool) = &flags.mpp {
+            if is_written || !flags.backends.is_empty() {
+                return Err(
+                    "--compat.mpp: mpp's flags say where the backends are: leave out                      --query.backend, and query in --config.file"
+                        .to_owned(),
+                );
+            }
+            let pools = vec![Arc::clone(pool)];
+            return Ok(Query { pools });
+        }
         let pools = match (self.backends.is_empty(), self.pools.is_empty()) {
             (false, false) => {
                 return Err(

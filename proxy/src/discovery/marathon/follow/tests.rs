@@ -1,5 +1,7 @@
 //! [`super::follow`] against a Marathon that says what real ones say.
 
+use std::time::Duration;
+
 use adit_common::net::tls::ClientTls;
 use adit_common::secret::Secret;
 use serde_json::{Value, json};
@@ -42,6 +44,7 @@ struct Followed {
 
 impl Followed {
     fn start(source: MarathonSource) -> Self {
+        // No room for more than one: what is told is not old.
         let (sender, news) = mpsc::channel(1);
         let mut following = JoinSet::new();
         following.spawn(follow(source, Report::new(0, sender)));

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::query::Hedge;
 
 /// After so long the first is slow, as long as nothing else is known.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(200);
 
 fn hedging(pool: &mut Pool) {
     pool.hedge = Some(Hedge {

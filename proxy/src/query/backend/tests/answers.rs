@@ -92,6 +92,23 @@ async fn a_head_without_a_body_says_how_long_that_would_be() {
     assert_eq!(whole(answer).await.unwrap(), "");
 }
 
+/// As a limiter does that has seen the head and wants no more.
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_was_read_is_one() {
+    let server = Server::start(|_, mut peer| async move {
+        peer.0.peek(&mut [0]).await.unwrap();
+        peer.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n")
+            .await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let backend = server.backend();
+    let question = post("/api/v1/read", "x".repeat(64 << 20));
+    let answer = send(&backend, question).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    assert_eq!(whole(answer).await.unwrap(), "no\n");
+}
+
 /// Case 27's other half: what breaks is never a clean end.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {

@@ -4,13 +4,14 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::lab::{PATIENCE, Server, get, open_with, send, within};
+use super::lab::{PATIENCE, Server, get, open_with, post, send, within};
 use adit_common::net::tls::ClientTls;
 
 /// Where the one who asked leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Handshake,
+    Sending,
     Waiting,
     InTheHead,
     Body,
@@ -22,6 +23,7 @@ enum Stage {
 async fn the_connection_of_whoever_leaves_is_closed() {
     for stage in [
         Stage::Handshake,
+        Stage::Sending,
         Stage::Waiting,
         Stage::InTheHead,
         Stage::Body,
@@ -32,17 +34,20 @@ async fn the_connection_of_whoever_leaves_is_closed() {
         let server = Server::start(move |_, mut peer| {
             let (reach, close) = (reach.clone(), close.clone());
             async move {
-                if stage != Stage::Handshake {
+                if !matches!(stage, Stage::Handshake | Stage::Sending) {
                     peer.request().await;
                 }
                 let head = "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n";
                 match stage {
-                    Stage::Handshake | Stage::Waiting => {}
+                    Stage::Handshake | Stage::Sending | Stage::Waiting => {}
                     Stage::InTheHead => peer.say(head).await,
                     Stage::Body => peer.say(format!("{head}\r\nabc")).await,
                     Stage::BodyWithMoreOfIt => {
                         peer.say(format!("{head}\r\n{}", "x".repeat(50_000))).await;
                     }
+                }
+                if stage == Stage::Sending {
+                    peer.0.peek(&mut [0]).await.unwrap();
                 }
                 reach.send(()).unwrap();
                 peer.closed().await;
@@ -65,7 +70,12 @@ async fn the_connection_of_whoever_leaves_is_closed() {
             );
             drop(body);
         } else {
-            let asking = backend.send(get("/"), Instant::now() + PATIENCE * 9);
+            let question = match stage {
+                // More than any socket holds.
+                Stage::Sending => post("/", "x".repeat(64 << 20)),
+                _ => get("/"),
+            };
+            let asking = backend.send(question, Instant::now() + PATIENCE * 9);
             tokio::select! {
                 answer = asking => panic!("{stage:?}: {:?}", answer.map(|_| ())),
                 _ = reached.recv() => {}
@@ -79,10 +89,8 @@ async fn the_connection_of_whoever_leaves_is_closed() {
 #[tokio::test]
 async fn an_answer_that_has_come_whole_keeps_its_connection() {
     let server = Server::start(|_, mut peer| async move {
-        loop {
-            peer.answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
-                .await;
-        }
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        while peer.answer(answer).await {}
     })
     .await;
     let backend = server.backend();

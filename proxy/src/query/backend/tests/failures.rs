@@ -29,7 +29,10 @@ async fn whoever_does_not_answer_is_said_to_have_done_what() {
         ),
     ];
     for (says, words) in SAYS {
-        let server = Server::start(move |_, mut peer| async move { peer.answer(says).await }).await;
+        let server = Server::start(move |_, mut peer| async move {
+            peer.answer(says).await;
+        })
+        .await;
         let failure = failed(send(&server.backend(), get("/")).await.map(|_| ()));
         assert!(matches!(failure, Failure::Reset(_)), "{failure:?}");
         assert!(failure.to_string().contains(words), "{failure}");

@@ -8,7 +8,10 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// A server that closes right behind its answer, and has not said that it would.
 #[tokio::test]
 async fn who_closes_after_an_answer_costs_no_failure() {
-    let server = Server::start(|_, mut peer| async move { peer.answer(ANSWER).await }).await;
+    let server = Server::start(|_, mut peer| async move {
+        peer.answer(ANSWER).await;
+    })
+    .await;
     let backend = server.backend();
     for _ in 0..100 {
         assert_eq!(text(&backend, get("/")).await, "ok");
@@ -68,9 +71,7 @@ async fn a_server_that_came_back_is_asked_by_a_new_connection() {
         match number {
             // Not an end: it closes as soon as it is asked again.
             0..8 => drop(peer.request().await),
-            _ => loop {
-                peer.answer(ANSWER).await;
-            },
+            _ => while peer.answer(ANSWER).await {},
         }
     })
     .await;

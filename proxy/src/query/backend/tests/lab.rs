@@ -107,11 +107,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// Reads one request and says this.
-    pub(super) async fn answer(&mut self, bytes: impl AsRef<[u8]>) {
-        if self.request().await.is_some() {
+    /// Reads one request and says this. False when there was none.
+    pub(super) async fn answer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let is_asked = self.request().await.is_some();
+        if is_asked {
             self.say(bytes).await;
         }
+        is_asked
     }
 
     /// Resolves when the other end has closed, whatever it says until then.
@@ -174,10 +176,10 @@ pub(super) fn get(path_and_query: &str) -> Question {
     }
 }
 
-pub(super) fn post(path: &str, body: &'static str) -> Question {
+pub(super) fn post(path: &str, body: impl Into<Bytes>) -> Question {
     Question {
         method: Method::POST,
-        body: Bytes::from_static(body.as_bytes()),
+        body: body.into(),
         ..get(path)
     }
 }

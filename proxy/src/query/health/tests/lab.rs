@@ -70,7 +70,7 @@ pub(super) struct Watched {
     pub(super) backend: Arc<Backend>,
     pub(super) metrics: Metrics,
     pub(super) told: Arc<AtomicUsize>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 pub(super) fn says(status: u16, body: &str) -> Reply {
@@ -249,7 +249,9 @@ impl Watched {
         let told = Arc::new(AtomicUsize::new(0));
         let telling = {
             let told = Arc::clone(&told);
-            move || drop(told.fetch_add(1, Ordering::SeqCst))
+            move || {
+                told.fetch_add(1, Ordering::SeqCst);
+            }
         };
         let mut task = JoinSet::new();
         let every = Duration::from_millis(50);
@@ -258,12 +260,18 @@ impl Watched {
             backend,
             metrics,
             told,
-            _task: task,
+            task,
         }
     }
 
     pub(super) fn alone(address: SocketAddr) -> Self {
         Self::of(address, rules(), &Arc::default())
+    }
+
+    /// Is watched no longer; what metrics there are then.
+    pub(super) async fn ends(mut self) -> Metrics {
+        self.task.shutdown().await;
+        self.metrics
     }
 
     /// Waits until that holds.

@@ -84,6 +84,26 @@ fn who_is_better_now_and_then_does_not_take_over() {
     }
 }
 
+/// Case 8: it has to be the same one in a row.
+#[test]
+fn two_who_are_better_in_turns_do_not_take_over() {
+    let chooser = chooser();
+    let at = times();
+    let pool = |b: f64, c: f64| {
+        let all = [("a", DAY), ("b", b), ("c", c)];
+        all.map(|(name, history)| with_history(name, history))
+    };
+    assert_eq!(first(&chooser, &pool(DAY, DAY), at(0)), "a");
+    for i in 1..50 {
+        let now = if i % 2 == 0 {
+            pool(2.0 * DAY, DAY)
+        } else {
+            pool(DAY, 2.0 * DAY)
+        };
+        assert_eq!(first(&chooser, &now, at(10 * i)), "a");
+    }
+}
+
 #[test]
 fn who_is_better_at_three_checks_in_a_row_takes_over() {
     let chooser = chooser();
@@ -165,7 +185,12 @@ fn while_they_are_still_being_found_nobody_holds_on_to_the_first_that_answered()
     pool[0] = with_history("a", DAY);
     let change = chooser.check(&pool, Occasion::Event, at(2)).unwrap();
     assert_eq!((change.to.as_deref(), change.reason), (Some("a"), "data"));
-    // From the next check on it does.
+    // Their data may come after their state.
+    pool[0] = candidate("a");
+    assert_eq!(first(&chooser, &pool, at(3)), "b");
+    pool[0] = with_history("a", DAY);
+    assert_eq!(first(&chooser, &pool, at(4)), "a");
+    // From the next check on somebody holds on.
     assert_eq!(chooser.check(&pool, Occasion::Interval, at(10)), None);
     pool[1] = with_history("b", 10.0 * DAY);
     assert_eq!(chooser.check(&pool, Occasion::Event, at(11)), None);
