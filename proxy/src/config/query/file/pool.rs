@@ -75,7 +75,8 @@ impl FilePool {
         check_name(name)?;
         let default = Pool::new(name);
         let strategy = strategy(&mut self)?;
-        let affinity = affinity(&mut self, &strategy)?;
+        let prefix = path_prefix(self.path_prefix.take());
+        let affinity = affinity(&mut self, &strategy, &prefix)?;
         let mut hosts: Vec<String> = Vec::new();
         for host in &self.hosts {
             let host = host.as_str().to_owned();
@@ -98,7 +99,7 @@ impl FilePool {
         };
         Ok(Pool {
             hosts,
-            path_prefix: path_prefix(self.path_prefix),
+            path_prefix: prefix,
             grace: bounded(
                 "discovery.grace",
                 grace,

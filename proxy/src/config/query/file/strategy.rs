@@ -153,7 +153,11 @@ impl FileMostData {
 ///
 /// # Errors
 /// Which key, and why.
-pub(super) fn affinity(pool: &mut FilePool, strategy: &Strategy) -> Result<Vec<Affinity>, String> {
+pub(super) fn affinity(
+    pool: &mut FilePool,
+    strategy: &Strategy,
+    prefix: &str,
+) -> Result<Vec<Affinity>, String> {
     let cookie = pool.cookie.take();
     let source_address = pool.source_address.take();
     let is_default = pool.affinity.is_none();
@@ -174,9 +178,11 @@ pub(super) fn affinity(pool: &mut FilePool, strategy: &Strategy) -> Result<Vec<A
         .iter_mut()
         .find(|one| matches!(one, Affinity::Cookie(_)));
     match (cookie, meant) {
-        (Some(written), Some(meant)) => *meant = Affinity::Cookie(written.resolve()?),
+        (written, Some(meant)) => {
+            *meant = Affinity::Cookie(written.unwrap_or_default().resolve(prefix)?);
+        }
         (Some(_), None) => return Err("cookie: is only for affinity cookie".to_owned()),
-        (None, _) => {}
+        (None, None) => {}
     }
     let is_source = |one: &&mut Affinity| matches!(one, Affinity::SourceAddress { .. });
     match (source_address, affinity.iter_mut().find(is_source)) {
@@ -210,15 +216,21 @@ impl FileAffinity {
 }
 
 impl FileCookie {
-    fn resolve(self) -> Result<Cookie, String> {
+    /// Below the pool's `prefix`: what two pools of one host give a browser would else take the place
+    /// of each other.
+    fn resolve(self, prefix: &str) -> Result<Cookie, String> {
         let default = Cookie::default();
+        let legal = |c: char| c.is_ascii_graphic() && c != ';';
+        let below = match prefix.is_empty() || !prefix.chars().all(legal) {
+            true => default.path,
+            false => prefix.to_owned(),
+        };
         let name = self.name.unwrap_or(default.name);
         // RFC 6265 §4.1.1: a token. So is the name of a field.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err("cookie.name: expected letters, digits, '-', '_' and '.'".to_owned());
         }
-        let path = self.path.unwrap_or(default.path);
-        let legal = |c: char| c.is_ascii_graphic() && c != ';';
+        let path = self.path.unwrap_or(below);
         if !path.starts_with('/') || !path.chars().all(legal) {
             return Err("cookie.path: expected a path, as in /".to_owned());
         }
