@@ -187,3 +187,70 @@ fn of_user(access: &Access, user: &str) -> Option<Rights> {
     }
     Some(rights)
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_common::net::socket::Peer;
+    use adit_common::web_config::{PeerNames, Web};
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+    use crate::config::access::FileAuth;
+    use crate::metrics::Metrics;
+
+    /// `pw-of-prometheus`
+    const USERS: &str = "basic_auth_users: {prometheus: \
+                         $2y$04$qJzForUol1eJmZqAi7OVw.fBZbmBpqynVqN1MFLNBvSMgrsoJNT9W}\n";
+    const BASIC: &str = "Basic cHJvbWV0aGV1czpwdy1vZi1wcm9tZXRoZXVz";
+
+    async fn caller(users: &str, scrapers: &str) -> Caller {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yml");
+        std::fs::write(&path, users).unwrap();
+        let web = Arc::new(Web::open(Some(path)).unwrap());
+        let access: FileAuth = adit_common::config_file::parse(scrapers).unwrap();
+        let access = access.resolve(folder.path(), None).unwrap();
+        let auth = Auth::new(access, web, 1, &Metrics::new().unwrap());
+        let visitor = Visitor::new(Peer::Ip(([127, 0, 0, 1], 1).into()), PeerNames::default());
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(BASIC));
+        let caller = auth.scraper(&visitor, &headers, Way::Origin).await;
+        caller.unwrap()
+    }
+
+    #[tokio::test]
+    async fn pools_are_for_those_who_may_and_credentials_for_whoever_asked() {
+        let rights = "scrapers: [{user: prometheus, pools: [main]}]\n";
+        for (users, scrapers, asked, main, other) in [
+            // Nobody asks: what they show is for the backend.
+            ("", "", false, true, true),
+            (USERS, "", true, true, true),
+            (USERS, rights, true, true, false),
+            (
+                USERS,
+                "scrapers: [{user: prometheus, pools: ['*']}]\n",
+                true,
+                true,
+                true,
+            ),
+            (
+                USERS,
+                "scrapers: [{user: ops, pools: ['*']}]\n",
+                true,
+                false,
+                false,
+            ),
+            // With rules nobody is everybody.
+            ("", rights, false, false, false),
+        ] {
+            let caller = caller(users, scrapers).await;
+            let may = ["main", "other"].map(|pool| caller.may_query(pool).is_ok());
+            assert_eq!(caller.asked_by_us(), asked, "{users}{scrapers}");
+            assert_eq!(may, [main, other], "{users}{scrapers}");
+        }
+        let caller = caller(USERS, rights).await;
+        let words = caller.may_query("other").unwrap_err();
+        assert_eq!(words, "prometheus may not query pool other");
+    }
+}

@@ -134,3 +134,38 @@ impl Body for AnswerBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Limits;
+
+    /// What a body that broke off is for a peer of this version: its bytes, then an error.
+    async fn breaks(version: Version) -> Clock {
+        let frames = [
+            Ok(Frame::data(Bytes::from_static(b"half"))),
+            Err(crate::query::Failure::Truncated("it broke off".into())),
+        ];
+        let query: QueryBody = StreamBody::new(stream::iter(frames)).boxed();
+        let clock = Clock::start(&Limits::default());
+        let body = AnswerBody::from(query).serving(clock.serve(), version);
+        let mut body = Box::pin(body);
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "half");
+        assert!(!clock.resets() && !body.is_end_stream());
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "it broke off");
+        clock
+    }
+
+    #[tokio::test]
+    async fn a_query_that_broke_off_never_looks_whole() {
+        assert!(!breaks(Version::HTTP_11).await.resets());
+        // To whom the close of the connection is the end of the body.
+        assert!(breaks(Version::HTTP_10).await.resets());
+    }
+}

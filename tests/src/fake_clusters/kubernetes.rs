@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub use super::objects::{endpoints, pod, slice};
+use super::selector::{is_selected, pairs};
 use super::serving::{Asked, Body, Record, Serving, json as answer, serve, whole};
 
 /// Slices of the namespace `monitoring`.
@@ -419,100 +421,4 @@ fn status_of(code: u16, reason: &str, message: &str) -> Value {
 fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
     let number = StatusCode::from_u16(code).expect("a status");
     answer(number, &status_of(code, reason, message))
-}
-
-/// A query's pairs, percent-decoded; plus signs are spaces, as in Go.
-fn pairs(query: &str) -> HashMap<String, String> {
-    let decoded = |text: &str| {
-        let mut bytes = Vec::new();
-        let mut rest = text.bytes();
-        while let Some(byte) = rest.next() {
-            bytes.push(match byte {
-                b'+' => b' ',
-                b'%' => {
-                    let digits = [rest.next(), rest.next()].map(|digit| digit.expect("two digits"));
-                    let digits = String::from_utf8_lossy(&digits).into_owned();
-                    u8::from_str_radix(&digits, 16).expect("hexadecimal")
-                }
-                byte => byte,
-            });
-        }
-        String::from_utf8(bytes).expect("text")
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(key, value)| (decoded(key), decoded(value)))
-        .collect()
-}
-
-/// As the server selects: `a=b`, `a!=b`, `a in (b, c)`, with commas between.
-fn is_selected(object: &Value, query: &HashMap<String, String>) -> bool {
-    let label = |key: &str| object["metadata"]["labels"][key.trim()].as_str();
-    if let Some(fields) = query.get("fieldSelector") {
-        let name = object["metadata"]["name"].as_str().unwrap_or("");
-        return *fields == format!("metadata.name={name}");
-    }
-    let selector = query.get("labelSelector").map_or("", String::as_str);
-    let mut depth = 0;
-    let terms = selector.split(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        c == ',' && depth == 0
-    });
-    terms.filter(|term| !term.trim().is_empty()).all(|term| {
-        if let Some((key, values)) = term.split_once(" in ") {
-            let values = values.trim().trim_start_matches('(').trim_end_matches(')');
-            return values
-                .split(',')
-                .any(|value| label(key) == Some(value.trim()));
-        }
-        match (term.split_once("!="), term.split_once('=')) {
-            (Some((key, value)), _) => label(key) != Some(value.trim()),
-            (None, Some((key, value))) => label(key) == Some(value.trim_start_matches('=').trim()),
-            (None, None) => label(term).is_some(),
-        }
-    })
-}
-
-/// A slice of the service `prometheus` with ready pods at these addresses, at port 9090, named `web`.
-pub fn slice(name: &str, addresses: &[&str]) -> Value {
-    let endpoints: Vec<_> = addresses
-        .iter()
-        .map(|address| json!({"addresses": [address], "conditions": {"ready": true}}))
-        .collect();
-    json!({
-        "metadata": {"name": name, "namespace": "monitoring",
-                     "labels": {"kubernetes.io/service-name": "prometheus"}},
-        "addressType": "IPv4",
-        "endpoints": endpoints,
-        "ports": [{"name": "web", "port": 9090, "protocol": "TCP"}],
-    })
-}
-
-/// Endpoints of this name, a subset for each port.
-pub fn endpoints(name: &str, subsets: &[(&[&str], u16)]) -> Value {
-    let subsets: Vec<_> = subsets
-        .iter()
-        .map(|(addresses, port)| {
-            let addresses: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
-            json!({"addresses": addresses, "ports": [{"port": port, "protocol": "TCP"}]})
-        })
-        .collect();
-    json!({"metadata": {"name": name, "namespace": "monitoring"}, "subsets": subsets})
-}
-
-/// A pod with the label `app`, which runs and is ready, at this address, at port 9090.
-pub fn pod(name: &str, app: &str, address: &str) -> Value {
-    json!({
-        "metadata": {"name": name, "namespace": "monitoring", "uid": format!("uid-{name}"),
-                     "labels": {"app": app}},
-        "spec": {"containers": [{"name": "prometheus",
-                  "ports": [{"name": "web", "containerPort": 9090, "protocol": "TCP"}]}]},
-        "status": {"phase": "Running", "podIP": address,
-                   "conditions": [{"type": "Ready", "status": "True"}]},
-    })
 }

@@ -4,6 +4,8 @@
 //! it; so nothing of `adit-tests` is used in here.
 
 mod serving;
+mod selector;
+mod objects;
 pub mod kubernetes;
 pub mod marathon;
 

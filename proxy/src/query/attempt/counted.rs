@@ -119,12 +119,9 @@ impl Visit {
         self.failed(failure);
     }
 
+    /// Whether it is left alone from now on is counted where it is watched.
     fn hold_against(&self, failure: &Failure) {
-        if self.backend.failed(failure) {
-            let labels = [&*self.counts.pool, &*self.backend.name];
-            let ejections = &self.counts.metrics.ejections;
-            ejections.with_label_values(&labels).inc();
-        }
+        self.backend.failed(failure);
     }
 
     /// What came of it, once.

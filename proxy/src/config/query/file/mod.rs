@@ -33,6 +33,7 @@ use serde::Deserialize;
 
 use self::backends::FileBackend;
 use self::pool::FilePool;
+use self::values::check_name;
 use super::{Pool, Query, QueryFlags};
 
 /// The only pool's name, unless it has another.
@@ -129,6 +130,7 @@ fn several(
                 ));
             }
         };
+        check_name(&name).map_err(|error| format!("query.pools[{index}].{error}"))?;
         let named = |error: String| format!("query.pools[{name}].{error}");
         let pool = pool
             .resolve(&name, directory, query_memory)

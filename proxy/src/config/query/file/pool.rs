@@ -14,7 +14,7 @@ use super::sources::FileDiscovery;
 use super::strategy::{
     FileAffinity, FileCookie, FileMostData, FileSourceAddress, FileStrategy, affinity, strategy,
 };
-use super::values::{PathPrefix, check_name, path_prefix};
+use super::values::{PathPrefix, path_prefix};
 use crate::config::limits::{Count, Size, Time, bounded, size};
 use crate::config::query::{Pool, Source};
 
@@ -62,7 +62,7 @@ impl FilePool {
         }
     }
 
-    /// What is meant by it, under this name. It blocks.
+    /// What is meant by it, under this name, which was looked at. It blocks.
     ///
     /// # Errors
     /// Which key, and why.
@@ -72,7 +72,6 @@ impl FilePool {
         directory: &Path,
         query_memory: usize,
     ) -> Result<Pool, String> {
-        check_name(name)?;
         let default = Pool::new(name);
         let strategy = strategy(&mut self)?;
         let prefix = path_prefix(self.path_prefix.take());

@@ -11,15 +11,17 @@ use tokio::net::{TcpListener, TcpStream};
 use super::fake::{Fake, Step, answer};
 use super::*;
 
-/// Every byte that comes for a query until the connection ends.
-async fn bytes_for_a_query(bench: &Bench, granted: Duration, fake: &Fake) -> Vec<u8> {
+/// Every byte that comes for a request until the connection ends.
+async fn bytes_for(bench: &Bench, class: Class, granted: Duration, fake: &Fake) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let order = bench.order(&[fake.address]);
     let serve = async {
         let (stream, _) = listener.accept().await.unwrap();
         let service = service_fn(|_| async {
-            let answered = bench.within(granted, query(), order.clone()).await;
+            let answered = bench
+                .within(granted, asked(class, Method::GET, b""), order.clone())
+                .await;
             Ok::<Response<_>, std::convert::Infallible>(answered.unwrap().response)
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -68,7 +70,7 @@ async fn a_caller_sees_that_an_answer_broke() {
         } else {
             LONG
         };
-        let got = bytes_for_a_query(&bench, granted, &fake).await;
+        let got = bytes_for(&bench, READ, granted, &fake).await;
         let text = String::from_utf8_lossy(&got[..200]).to_ascii_lowercase();
         assert!(text.starts_with("http/1.1 200 ok\r\n"), "{text}");
         let body = body_of(&got);
@@ -83,13 +85,28 @@ async fn a_caller_sees_that_an_answer_broke() {
     }
 }
 
+/// Also of one that breaks right behind its head: the status is told before the connection ends.
+#[tokio::test]
+async fn what_came_before_the_break_is_flushed() {
+    let part = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".to_vec();
+    let fake = Fake::start(vec![Step::Send(part)]).await;
+    let class = Class {
+        hold: false,
+        hedge: false,
+        ..READ
+    };
+    let got = bytes_for(&Bench::new(|_| {}), class, LONG, &fake).await;
+    assert!(got.starts_with(b"HTTP/1.1 200 OK\r\n"), "{got:?}");
+    assert_eq!(body_of(&got), b"abc");
+}
+
 /// A whole one has its length, however it came.
 #[tokio::test]
 async fn a_caller_gets_a_whole_answer_with_its_length() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     for bytes in [chunked.to_vec(), answer("200 OK", "", b"abcde")] {
         let fake = Fake::start(vec![Step::Send(bytes)]).await;
-        let got = bytes_for_a_query(&Bench::new(|_| {}), LONG, &fake).await;
+        let got = bytes_for(&Bench::new(|_| {}), READ, LONG, &fake).await;
         let text = String::from_utf8_lossy(&got).to_ascii_lowercase();
         assert!(text.contains("content-length: 5\r\n"), "{text}");
         assert_eq!(body_of(&got), b"abcde");

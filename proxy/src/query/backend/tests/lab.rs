@@ -17,9 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::config::query::Manner;
+use crate::config::query::{Health, Manner};
 use crate::discovery::Found;
 use crate::query::backend::{Backend, BackendBody, Failure, Question};
+use crate::query::standing::Peers;
 use crate::registry::{Memory, Registry, Waiting};
 
 /// For what happens at once.
@@ -155,7 +156,14 @@ pub(super) fn open_with(
         ..Manner::default()
     };
     let found = Found::new(url.parse().unwrap(), &manner);
-    Backend::open(&found, url.into(), "static", &registry()).unwrap()
+    open_found(&found, &registry())
+}
+
+/// In a pool with every key at its default.
+pub(super) fn open_found(found: &Found, registry: &Arc<Registry>) -> Arc<Backend> {
+    let name = found.url.to_string().into();
+    let (rules, peers) = (Arc::<Health>::default(), Arc::<Peers>::default());
+    Backend::open(found, name, "static", registry, &rules, &peers).unwrap()
 }
 
 pub(super) fn get(path_and_query: &str) -> Question {

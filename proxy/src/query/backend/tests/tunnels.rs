@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::lab::{PATIENCE, failed, get, post, registry, send, text, whole, within};
+use super::lab::{PATIENCE, failed, get, open_found, post, registry, send, text, whole, within};
 use crate::carrier::{Poll, Session};
 use crate::config::Limits;
 use crate::config::duplicates::Rules;
@@ -95,7 +95,7 @@ impl Client {
 
 fn behind(registry: &Arc<Registry>, url: &str) -> Arc<Backend> {
     let found = Found::new(url.parse().unwrap(), &Manner::default());
-    Backend::open(&found, "pi".into(), "static", registry).unwrap()
+    open_found(&found, registry)
 }
 
 /// A backend at a client that answers like this.
