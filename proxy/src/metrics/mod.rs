@@ -8,7 +8,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-pub(crate) use self::query::QueryMetrics;
+pub(crate) use self::query::{QueryMetrics, Series};
 use crate::config::Limits;
 use crate::config::query::LIMITS;
 

@@ -1,3 +1,6 @@
 //! The query side: one Prometheus out of many.
 
 mod front;
+mod health;
+mod pool;
+mod selection;
