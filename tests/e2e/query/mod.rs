@@ -1,3 +1,10 @@
 //! The query side: one Prometheus out of many.
 
+mod asking;
 mod front;
+mod grafana;
+mod homes;
+mod kills;
+mod promtool;
+mod remote_read;
+mod tunnel;
