@@ -1,3 +1,4 @@
 //! The query side: one Prometheus out of many.
 
 mod front;
+mod mpp;

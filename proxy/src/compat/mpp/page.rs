@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use adit_common::telemetry::version;
 
+use super::chosen::is_chosen;
 use crate::query::view::{BackendView, PoolView};
 
 const STYLE: &str = "\
@@ -70,18 +71,18 @@ fn add(page: &mut String, pool: &PoolView) {
          <th>Uptime</th><th>Comparison</th></tr></thead><tbody>",
     );
     for backend in &pool.backends {
-        row(page, backend);
+        row(page, backend, is_chosen(pool, backend));
     }
     page.push_str("</tbody></table></div>");
 }
 
-fn row(page: &mut String, backend: &BackendView) {
+fn row(page: &mut String, backend: &BackendView, is_chosen: bool) {
     let url = escaped(&backend.url);
     let address = match backend.url.starts_with("http") {
         true => format!("<a href=\"{url}/status\" rel=\"noreferrer\">{url}</a>"),
         false => url,
     };
-    let selected = if backend.selected { "✓" } else { "" };
+    let selected = if is_chosen { "✓" } else { "" };
     let class = if backend.state == "healthy" {
         "good"
     } else {
