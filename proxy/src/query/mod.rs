@@ -33,5 +33,7 @@ mod pages;
 pub(crate) use self::answer::answer;
 pub(crate) use self::asked::Memory;
 pub(crate) use self::attempt::QueryBody;
+#[cfg(test)]
+pub(crate) use self::backend::Failure;
 pub(crate) use self::pages::{backends, explain, is_ready, view};
 pub(crate) use self::pool::{Common, Pools};

@@ -50,6 +50,9 @@ pub enum BackendUrlError {
         "user information does not belong in a tunnel's address: the client has the target's credentials"
     )]
     User,
+    /// A password that is not written as it has to be.
+    #[error("a user's '/', '?', '#', '@' and ':' are percent-encoded, as is an '@' in a path")]
+    Torn,
     /// The host or the port.
     #[error(transparent)]
     Address(#[from] TargetError),
@@ -117,8 +120,14 @@ impl FromStr for BackendUrl {
             (Way::Tunnel, None) => (None, None),
             (Way::Direct(scheme), user) => (Some(scheme), user.map(credentials)),
         };
-        let address = Target::parse(authority.as_str(), default)?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
+        // A slash in a password ends what is the host, and the rest of it would be shown.
+        let torn = prefix.contains('@');
+        let address = match Target::parse(authority.as_str(), default) {
+            Ok(address) if !torn => address,
+            Err(error) if !torn => return Err(error.into()),
+            _ => return Err(BackendUrlError::Torn),
+        };
         Ok(Self {
             way,
             address,
@@ -185,6 +194,8 @@ mod tests {
             ("tunnel://pi", "HOST:PORT"),
             ("tunnel://u:s3cret@pi:1", "user information"),
             ("http://a:0", "no port"),
+            ("http://u:s3cret/x@a:1", "percent-encoded"),
+            ("http://u:12/s3cret@a:1", "percent-encoded"),
         ] {
             let error = text.parse::<BackendUrl>().unwrap_err().to_string();
             assert!(

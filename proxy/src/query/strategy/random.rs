@@ -42,7 +42,6 @@ mod tests {
 
     use super::super::Chooser;
     use super::super::lab::candidates;
-    use super::*;
     use crate::config::query::Strategy;
 
     /// Case 11.

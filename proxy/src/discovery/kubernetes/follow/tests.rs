@@ -1,7 +1,6 @@
 //! [`super::follow`] against an API server that says what real ones say.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use adit_common::target::Scheme;
 use tempfile::TempDir;

@@ -17,8 +17,6 @@ pub(super) enum Step {
     Wait(Duration),
     /// Until whoever asks has left.
     Hang,
-    /// Sends this over and over until whoever asks has left.
-    Forever(Vec<u8>),
 }
 
 /// A request as it came.
@@ -180,10 +178,6 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>) -> bool {
             },
             Step::Hang => {
                 let _ = stream.read_u8().await;
-                false
-            }
-            Step::Forever(bytes) => {
-                while stream.write_all(&bytes).await.is_ok() {}
                 false
             }
         };
