@@ -2,19 +2,18 @@
 
 use crate::query::view::{BackendView, PoolView};
 
+/// Best first. Those of the last are asked when there is nobody else, and are selected then: mpp's page
+/// said none while it went on asking them.
+const TIERS: [&str; 4] = ["good", "poor", "raw", "out"];
+
 /// The one that is first for everybody; where there is none, all that are as good as the best.
 pub(super) fn is_chosen(pool: &PoolView, backend: &BackendView) -> bool {
     if pool.primary.is_some() {
         return backend.selected;
     }
-    let may = |backend: &&BackendView| backend.eligible && RANKS.contains(&backend.tier);
     let rank = |backend: &BackendView| {
-        let tier = RANKS.iter().position(|tier| *tier == backend.tier);
-        (tier, backend.priority)
+        let tier = TIERS.iter().position(|tier| *tier == backend.tier);
+        (!backend.eligible, tier, backend.priority)
     };
-    let best = pool.backends.iter().filter(may).map(rank).min();
-    may(&backend) && Some(rank(backend)) == best
+    pool.backends.iter().map(rank).min() == Some(rank(backend))
 }
-
-/// Best first. Whoever is of none of them is not asked.
-const RANKS: [&str; 3] = ["good", "poor", "raw"];

@@ -101,11 +101,10 @@ async fn its_health_is_no_constant() {
     assert!(page.contains(&backend.url()), "{page}");
     let health = scraper::page(query, "/mpp/health").await.expect(503);
     assert!(health.text().contains("pool main has no backend"));
+    // Who is tried all the same is selected: mpp said 0 while it went on asking.
     let metrics = scraper::page(query, "/mpp/metrics").await.expect(200);
-    assert_eq!(
-        Metrics::parse(&metrics.text()).sum("mpp_selected_backends"),
-        0.0
-    );
+    let metrics = Metrics::parse(&metrics.text());
+    assert_eq!(metrics.sum("mpp_selected_backends"), 1.0);
 }
 
 /// Case 4: all seven are there by their names, with what they count, and Prometheus can read them.
@@ -216,6 +215,7 @@ async fn its_status_has_all_fields_of_mpps() {
         field("Affinity options"),
         "cookie MPP.Route, source-address"
     );
+    assert!(field("Source").ends_with(": 2 backends"));
     let columns = page.split("<th>").skip(1);
     let columns: Vec<&str> = columns.map(|th| th.split('<').next().unwrap()).collect();
     assert_eq!(
