@@ -6,16 +6,85 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use adit_tests::binaries;
-use adit_tests::fake_prometheus::FakePrometheus;
+use adit_tests::fake_prometheus::{FakePrometheus, Fixed};
 use adit_tests::log;
 use adit_tests::metrics::Metrics;
 use adit_tests::program::Program;
+use adit_tests::prometheus::Prometheus;
+use adit_tests::scraper;
 use adit_tests::wait::{PATIENCE, eventually};
 
-use super::{Endpoints, started};
+use super::{Endpoints, LISTEN, started};
 
 /// How many there are.
 const FAULTS: u32 = 17;
+
+/// M1: mpp ended at its start with every Prometheus since 2.0, whose metric is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_strategy_starts_and_serves_with_a_prometheus_of_today() {
+    let servers = [Prometheus::start("").await, Prometheus::start("").await];
+    let urls = servers
+        .each_ref()
+        .map(|server| format!("http://{}", server.address));
+    let endpoints = Endpoints::new(&urls.each_ref().map(String::as_str));
+    let (proxy, query) = started(&[&endpoints.flag()]).await;
+    let answer = scraper::page(query, "/api/v1/query?query=1%2B1").await;
+    let answer = answer.expect(200);
+    assert!(answer.text().contains("\"2\""), "{answer:?}");
+    let by = answer.head.field("MPP.ServedBy").unwrap();
+    assert!(urls.contains(&by), "{by}");
+    let metrics = Metrics::of(proxy.address).await;
+    assert_eq!(metrics.sum("adit_proxy_query_backend_selected"), 1.0);
+}
+
+/// M16: Grafana keeps no cookies. Who is alike is not taken in turns for want of one: everybody is with
+/// the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_cookies_everybody_stays_with_one_backend() {
+    let backends = ["a", "b"].map(FakePrometheus::start);
+    let urls = backends.each_ref().map(FakePrometheus::url);
+    let endpoints = Endpoints::new(&urls.each_ref().map(String::as_str));
+    let (proxy, query) = started(&[&endpoints.flag(), "--selection-interval=100ms"]).await;
+    proxy.program.lines("to=healthy", 2).await;
+    let mut served = BTreeSet::new();
+    for _ in 0..50 {
+        let answer = scraper::page(query, "/api/v1/query?query=up").await;
+        let answer = answer.expect(200);
+        assert_eq!(answer.head.field("set-cookie"), None, "{answer:?}");
+        served.insert(answer.head.field("MPP.ServedBy"));
+    }
+    assert_eq!(served.len(), 1, "{served:?}");
+}
+
+/// M17: mpp wanted a folder for whatever is larger than 1 MiB, and its own image has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_need_no_folder_for_temporary_files() {
+    const BYTES: usize = 8 << 20;
+    let backend = FakePrometheus::start_as("a", |state| {
+        let body = vec![b'x'; BYTES];
+        state.always("/federate", Fixed::status(200).body(body));
+    });
+    let endpoints = Endpoints::new(&[&backend.url()]);
+    let mut command = Command::new(binaries::path("adit-proxy"));
+    command
+        .args(["--compat.mpp", LISTEN, "--web.listen-address=127.0.0.1:0"])
+        .arg(endpoints.flag())
+        .env("TMPDIR", endpoints.folder.path().join("nowhere"));
+    let program = Program::start(&command);
+    let line = log::line(&program.line("roles=query").await).unwrap();
+    let query = line["address"].parse().unwrap();
+    let answer = scraper::page(query, "/federate").await;
+    assert_eq!(answer.head.status, 200, "{:?}", answer.head);
+    assert!(!answer.is_cut() && answer.body.len() == BYTES);
+    // And what it has open is no file.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", program.id())).unwrap();
+    for file in open {
+        let Ok(path) = std::fs::read_link(file.unwrap().path()) else {
+            continue;
+        };
+        assert!(!path.starts_with("/tmp"), "{path:?}");
+    }
+}
 
 /// M15: mpp wrote a line for each look at its backends, and at ten a second that is all one sees.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -91,7 +91,7 @@ async fn every_answer_says_who_gave_it() {
     assert_eq!(answer.text(), result_of("a"));
 }
 
-/// Case 4: mpp's own was `OK` whatever happened.
+/// Case 4, M12: mpp's own was `OK` whatever happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_health_is_no_constant() {
     let backend = FakePrometheus::start_as("a", |state| state.ready = Ready::Replaying(3, 10));
