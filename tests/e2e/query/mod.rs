@@ -11,3 +11,4 @@ mod kills;
 mod promtool;
 mod remote_read;
 mod tunnel;
+mod mpp;
