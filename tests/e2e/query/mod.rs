@@ -3,4 +3,5 @@
 mod front;
 mod health;
 mod pool;
+mod real;
 mod selection;
