@@ -4,6 +4,7 @@ mod asking;
 mod front;
 mod health;
 mod pool;
+mod real;
 mod selection;
 mod grafana;
 mod homes;
