@@ -8,3 +8,4 @@ mod kills;
 mod promtool;
 mod remote_read;
 mod tunnel;
+mod users;
