@@ -13,3 +13,4 @@ mod promtool;
 mod remote_read;
 mod tunnel;
 mod mpp;
+mod users;
