@@ -15,6 +15,8 @@ use crate::wait::{PATIENCE, eventually};
 
 /// How often a port is tried that another process may have taken meanwhile.
 const ATTEMPTS: usize = 5;
+/// In its folder.
+const CONFIG: &str = "prometheus.yml";
 
 /// A running Prometheus, with its own folder.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct Prometheus {
     /// Where it listens.
     pub address: SocketAddr,
     program: Program,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What it says of one target.
@@ -53,9 +55,8 @@ impl Prometheus {
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn with_interval(interval: &str, scrape_configs: &str) -> Self {
-        let path = debian("prometheus", "prometheus");
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("prometheus.yml");
+        let file = folder.path().join(CONFIG);
         let config = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\n\
              scrape_configs:\n{scrape_configs}\n"
@@ -63,23 +64,13 @@ impl Prometheus {
         std::fs::write(&file, config).expect("written");
         for _ in 0..ATTEMPTS {
             let address = SocketAddr::from(([127, 0, 0, 1], ports::unused()));
-            let mut command = Command::new(&path);
-            command
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!(
-                    "--storage.tsdb.path={}",
-                    folder.path().join("data").display()
-                ))
-                .arg(format!("--web.listen-address={address}"))
-                // No second thoughts about the machine's memory: many run side by side.
-                .env("GOMAXPROCS", "1");
-            let program = Program::start(&command);
+            let program = Program::start(&command(&folder, address));
             // It has bound its port before it says so; on somebody else's it ends.
             if program.line_or_end("Server is ready").await.is_some() {
                 return Self {
                     address,
                     program,
-                    _folder: folder,
+                    folder,
                 };
             }
             let log = program.log();
@@ -94,6 +85,17 @@ impl Prometheus {
     /// Ends it as a power cut would, and gives the moment.
     pub fn kill(&mut self) -> Instant {
         self.program.kill()
+    }
+
+    /// Starts it again where it was, over the data it has, and returns when it is ready. What still
+    /// runs of it is killed first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.program.kill();
+        self.program = Program::start(&command(&self.folder, self.address));
+        self.program.line("Server is ready").await;
     }
 
     /// What it says of the only target of `job`.
@@ -209,6 +211,19 @@ impl Prometheus {
         let json: Value = serde_json::from_slice(&answer.body).expect("the api speaks json");
         json["data"].clone()
     }
+}
+
+/// It, listening there, with what is in its folder.
+fn command(folder: &TempDir, address: SocketAddr) -> Command {
+    let mut command = Command::new(debian("prometheus", "prometheus"));
+    let inside = |name: &str| folder.path().join(name).display().to_string();
+    command
+        .arg(format!("--config.file={}", inside(CONFIG)))
+        .arg(format!("--storage.tsdb.path={}", inside("data")))
+        .arg(format!("--web.listen-address={address}"))
+        // No second thoughts about the machine's memory: many run side by side.
+        .env("GOMAXPROCS", "1");
+    command
 }
 
 fn percent_encoded(text: &str) -> String {
