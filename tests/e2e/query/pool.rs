@@ -75,7 +75,7 @@ impl Pool {
         scraper::send(self.proxy.address, request).await.expect(200);
     }
 
-    /// What it says of the first pool.
+    /// What it says of the pool `main`, or of the first without one.
     pub(super) async fn says(&self) -> Value {
         said(self.query).await
     }
@@ -157,11 +157,14 @@ pub(super) fn pool(name: &str, backends: &[(&str, String)], keys: &str) -> Strin
     format!("  - name: {name}\n{backends}{}", keys.collect::<String>())
 }
 
-/// What is said of the first pool at this address.
+/// What is said at this address of the pool `main`, or of the first without one.
 pub(super) async fn said(query: SocketAddr) -> Value {
     let page = scraper::page(query, "/api/v1/backends").await.expect(200);
     let said: Value = serde_json::from_slice(&page.body).unwrap();
-    said["data"]["pools"][0].clone()
+    let pools = said["data"]["pools"].as_array().cloned();
+    let pools = pools.unwrap_or_default();
+    let main = pools.iter().find(|pool| pool["name"] == "main");
+    main.or(pools.first()).cloned().unwrap_or_default()
 }
 
 /// One backend of a pool, or null.
