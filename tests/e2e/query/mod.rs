@@ -5,3 +5,4 @@ mod health;
 mod pool;
 mod real;
 mod selection;
+mod series;
