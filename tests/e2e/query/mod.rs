@@ -14,3 +14,4 @@ mod remote_read;
 mod tunnel;
 mod mpp;
 mod users;
+mod series;
