@@ -279,7 +279,7 @@ async fn a_thousand_requests_without_cookies_see_one_backend() {
         });
     }
     let mut more = 0.0;
-    while asking.len() > 0 {
+    while !asking.is_empty() {
         // Scores that are near each other change places all the time.
         more += 300.0;
         fakes[2].set(|state| state.history(1.98 * day + more % 3000.0));
