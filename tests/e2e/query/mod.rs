@@ -1,8 +1,14 @@
 //! The query side: one Prometheus out of many.
 
 mod asking;
+mod affinity;
+mod asks;
+mod attempts;
+mod bodies;
 mod front;
 mod health;
+mod hedging;
+mod limits;
 mod pool;
 mod real;
 mod selection;
@@ -15,3 +21,6 @@ mod tunnel;
 mod mpp;
 mod users;
 mod series;
+mod refused;
+mod selection;
+mod streaming;
