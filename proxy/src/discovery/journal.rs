@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Listed;
 use super::union::{SourceView, Turn};
-use crate::metrics::QueryMetrics;
+use crate::metrics::{QueryMetrics, Series};
 
 /// Of the backends that came or went so many are named in the log.
 const MOST_NAMED: usize = 8;
@@ -17,6 +17,7 @@ pub(super) struct Journal {
     metrics: QueryMetrics,
     /// Backends by kind of source, as the gauges have them.
     counted: BTreeMap<&'static str, i64>,
+    _series: Series,
 }
 
 impl Journal {
@@ -36,6 +37,7 @@ impl Journal {
             tracing::info!(pool = &*pool, count = list.len(), %backends, "backends at the start");
         }
         let mut journal = Self {
+            _series: metrics.series(&pool, None),
             pool,
             metrics,
             counted: BTreeMap::new(),

@@ -8,8 +8,9 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-pub(crate) use self::query::QueryMetrics;
+pub(crate) use self::query::{QueryMetrics, Series};
 use crate::config::Limits;
+use crate::config::query::LIMITS;
 
 const NAMESPACE: &str = "adit_proxy";
 
@@ -160,9 +161,9 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// Every limit is counted from the start, so that a rate does not miss the first.
+    /// Every limit, also of a pool, is counted from the start, so that a rate does not miss the first.
     pub(crate) fn prepare_limits(&self) {
-        for limit in Limits::KEYS {
+        for limit in Limits::KEYS.iter().chain(&LIMITS) {
             self.limits_reached.with_label_values(&[limit]);
         }
     }

@@ -1,6 +1,8 @@
-//! What the query side counts. Whoever owns a backend takes its series away when it is gone.
+//! What the query side counts. The series of a pool, and those of a backend in it, are there as long as
+//! somebody holds its [`Series`].
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
@@ -13,7 +15,7 @@ const HEAD_SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
-/// Those of its series that are about this backend, whatever else they say.
+/// Takes those of its series away that are about this pool, or this backend in it, whatever else they say.
 macro_rules! forget {
     ($vec:expr, $pool:ident, $backend:ident) => {
         for metric in $vec.collect().iter().flat_map(MetricFamily::get_metric) {
@@ -21,12 +23,52 @@ macro_rules! forget {
             let labels: HashMap<&str, &str> =
                 labels.iter().map(|l| (l.name(), l.value())).collect();
             let about = labels.get("backend").or_else(|| labels.get("from"));
-            if labels.get("pool") == Some(&$pool) && about == Some(&$backend) {
+            let is_its = $backend.is_none() || about.copied() == $backend;
+            if labels.get("pool") == Some(&$pool) && is_its {
                 // It was there a moment ago.
                 let _ = $vec.remove(&labels);
             }
         }
     };
+}
+
+/// How many hold the series of a pool, or of a backend in it.
+type Holders = Arc<Mutex<HashMap<Name, usize>>>;
+type Name = (Arc<str>, Option<Arc<str>>);
+
+/// Keeps the series of one pool, or of one backend in it; with the last one of the same name they go.
+/// After a reload another of that name may be there before the first has ended: their series go on.
+#[derive(Debug)]
+pub(crate) struct Series {
+    metrics: QueryMetrics,
+    name: Name,
+}
+
+impl QueryMetrics {
+    /// For whoever counts something there, for as long as it may.
+    pub(crate) fn series(&self, pool: &Arc<str>, backend: Option<&Arc<str>>) -> Series {
+        let name = (Arc::clone(pool), backend.map(Arc::clone));
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        *holders.entry(name.clone()).or_default() += 1;
+        drop(holders);
+        let metrics = self.clone();
+        Series { metrics, name }
+    }
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        let holders = &self.metrics.holders;
+        let mut holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = holders.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                holders.remove(&self.name);
+                // Before anybody else can hold them anew.
+                self.metrics.forget(&self.name.0, self.name.1.as_deref());
+            }
+        }
+    }
 }
 
 macro_rules! query_metrics {
@@ -37,18 +79,19 @@ macro_rules! query_metrics {
             $(pub(crate) $field: $kind,)*
             pub(crate) buffered: IntGauge,
             pub(crate) duration: HistogramVec,
+            holders: Holders,
         }
 
         impl QueryMetrics {
-            /// Takes every series of one backend away.
-            pub(crate) fn forget(&self, pool: &str, backend: &str) {
+            fn forget(&self, pool: &str, backend: Option<&str>) {
                 $(forget!(self.$field, pool, backend);)*
-                let _ = self.duration.remove_label_values(&[pool, backend]);
+                forget!(self.duration, pool, backend);
             }
 
             pub(super) fn new(make: &Make<'_>) -> prometheus::Result<Self> {
                 Ok(Self {
                     $($field: make.$make($name, $help, &$labels)?,)*
+                    holders: Holders::default(),
                     buffered: make.gauge(
                         "query_buffered_bytes",
                         "Bytes of requests and answers that are held so that another backend can be asked.",

@@ -46,6 +46,7 @@ pub(crate) async fn answer(
         pool: &pool,
         kind: "none",
         attempts: 0,
+        last: None,
     };
     let answered = passage.make(clock, path, request).await;
     let response = match answered {
@@ -53,7 +54,11 @@ pub(crate) async fn answer(
         Err(refusal) => {
             let pool = &*pool.config().name;
             let peer = caller.visitor().peer();
-            tracing::debug!(%peer, pool, reason = %refusal, "query refused");
+            let asked = passage.last.as_deref().unwrap_or("nobody");
+            tracing::debug!(%peer, pool, last_asked = asked, reason = %refusal, "query refused");
+            if let Some(limit) = refusal.limit() {
+                proxy.metrics.limit(limit);
+            }
             let mut response = refused(&refusal);
             let attempts = HeaderValue::from(passage.attempts);
             response.headers_mut().insert(ATTEMPTS, attempts);
@@ -84,6 +89,8 @@ struct Passage<'a> {
     pool: &'a Pool,
     kind: &'static str,
     attempts: usize,
+    /// Who was asked last, when nobody answered.
+    last: Option<Arc<str>>,
 }
 
 impl Passage<'_> {
@@ -105,10 +112,12 @@ impl Passage<'_> {
         }
         let permit = Arc::clone(&self.proxy.query_permits).try_acquire_owned();
         let Ok(permit) = permit else {
-            self.proxy.metrics.limit("queries");
             let most = self.proxy.limits.queries;
             let words = format!("{most} queries are under way, which is the most (queries)");
-            return Err(Refusal::Busy(words));
+            return Err(Refusal::Busy {
+                limit: "queries",
+                words,
+            });
         };
         let arrived = Instant::now();
         let latest = arrived + config.timeout;
@@ -147,6 +156,7 @@ impl Passage<'_> {
         let made = attempts.make(asked, order, until, granted).await;
         let answered = made.map_err(|refused| {
             self.attempts = refused.attempts;
+            self.last = refused.last;
             refused.refusal
         })?;
         let Answered {

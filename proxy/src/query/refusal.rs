@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::config::limits::size;
+use crate::config::query::REQUEST_BODY;
 
 /// Why a query gets no answer of a backend.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -48,8 +49,13 @@ pub(crate) enum Refusal {
     #[error("the request's body took longer than {}", humantime::format_duration(*.0))]
     BodyTooSlow(Duration),
     /// As much is under way as may be.
-    #[error("{0}")]
-    Busy(String),
+    #[error("{words}")]
+    Busy {
+        /// The key of the limit.
+        limit: &'static str,
+        /// What they are told, with that key.
+        words: String,
+    },
     /// There is nobody to ask.
     #[error("pool {0} has no backend")]
     Nobody(String),
@@ -75,10 +81,19 @@ impl Refusal {
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
             Self::BadPath(_) | Self::BadBody => (StatusCode::BAD_REQUEST, "bad_data"),
             Self::BodyTooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "timeout"),
-            Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "unavailable"),
+            Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "unavailable"),
             Self::Nobody(_) | Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Failed(_) => (StatusCode::BAD_GATEWAY, "unavailable"),
             Self::Deadline(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        }
+    }
+
+    /// The limit that was reached, for it to be counted by its key.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy { limit, .. } => Some(limit),
+            Self::BodyTooLarge(_) => Some(REQUEST_BODY),
+            _ => None,
         }
     }
 
@@ -164,7 +179,10 @@ mod tests {
                 "longer than 1m 30s",
             ),
             (
-                Refusal::Busy(words("256 requests are under way")),
+                Refusal::Busy {
+                    limit: "queries",
+                    words: words("256 requests are under way"),
+                },
                 429,
                 "unavailable",
                 "256 requests are under way",
@@ -200,7 +218,7 @@ mod tests {
                 | Refusal::BodyTooLarge(_)
                 | Refusal::BadBody
                 | Refusal::BodyTooSlow(_)
-                | Refusal::Busy(_)
+                | Refusal::Busy { .. }
                 | Refusal::Nobody(_)
                 | Refusal::Failed(_)
                 | Refusal::Deadline(_)
@@ -230,6 +248,12 @@ mod tests {
             assert_eq!(
                 retry,
                 matches!(status, 429 | 503).then_some("1"),
+                "{refusal:?}"
+            );
+            // Whoever is over a limit is counted.
+            assert_eq!(
+                refusal.limit().is_some(),
+                matches!(status, 413 | 429),
                 "{refusal:?}"
             );
             let body = json(response).await;

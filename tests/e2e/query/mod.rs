@@ -2,10 +2,15 @@
 
 mod asking;
 mod front;
+mod health;
+mod pool;
+mod real;
+mod selection;
 mod grafana;
 mod homes;
 mod kills;
 mod promtool;
 mod remote_read;
 mod tunnel;
+mod mpp;
 mod users;

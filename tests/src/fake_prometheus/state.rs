@@ -61,6 +61,7 @@ pub struct State {
     always: HashMap<String, Fixed>,
     once: HashMap<String, VecDeque<Fixed>>,
     probes: HashMap<String, Fixed>,
+    once_to_probes: HashMap<String, VecDeque<Fixed>>,
 }
 
 /// What it says of itself.
@@ -141,6 +142,7 @@ impl State {
             always: HashMap::new(),
             once: HashMap::new(),
             probes: HashMap::new(),
+            once_to_probes: HashMap::new(),
         }
     }
 
@@ -189,6 +191,13 @@ impl State {
         self.probes.insert(path.to_owned(), answer);
     }
 
+    /// This is the answer to the next probe of that path; several come in order, and before what
+    /// [`State::to_probes`] says.
+    pub fn once_to_probes(&mut self, path: &str, answer: Fixed) {
+        let queue = self.once_to_probes.entry(path.to_owned()).or_default();
+        queue.push_back(answer);
+    }
+
     /// `decide` is asked first about every request that is no probe. It runs while the state is
     /// locked: it cannot change it.
     pub fn decide(&mut self, decide: impl Fn(&Seen<'_>) -> Option<Fixed> + Send + Sync + 'static) {
@@ -200,12 +209,13 @@ impl State {
         self.probe_answer = Some(ProbeAnswer(Arc::new(answer)));
     }
 
-    /// Nothing of [`State::always`], [`State::once`], [`State::to_probes`], [`State::decide`] and
-    /// [`State::answer_age`] is left.
+    /// Nothing of [`State::always`], [`State::once`], [`State::to_probes`],
+    /// [`State::once_to_probes`], [`State::decide`] and [`State::answer_age`] is left.
     pub fn as_usual(&mut self) {
         self.always.clear();
         self.once.clear();
         self.probes.clear();
+        self.once_to_probes.clear();
         self.hook = None;
         self.probe_answer = None;
     }
@@ -223,7 +233,9 @@ impl State {
     /// What was set for it, if anything was.
     pub(super) fn set_for(&mut self, path: &str, request: &Seen<'_>) -> Option<Fixed> {
         if request.is_probe() {
-            return self.probes.get(path).cloned();
+            let queue = self.once_to_probes.get_mut(path);
+            let once = queue.and_then(VecDeque::pop_front);
+            return once.or_else(|| self.probes.get(path).cloned());
         }
         let decided = self.hook.as_ref().and_then(|hook| (hook.0)(request));
         decided

@@ -24,6 +24,11 @@ pub use self::source::{
     Manner, MarathonSource, PrincipalSecret, Source, StaticBackend, TunnelSource,
 };
 
+/// Keys of a pool that are limits, as those of `limits` are.
+pub(crate) const LIMITS: [&str; 2] = [REQUEST_BODY, BACKEND_REQUESTS];
+pub(crate) const REQUEST_BODY: &str = "request_body";
+pub(crate) const BACKEND_REQUESTS: &str = "backend_requests";
+
 /// All of it. Without pools the query side is off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {

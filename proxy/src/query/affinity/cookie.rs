@@ -32,23 +32,24 @@ impl Cookies {
         }
     }
 
-    /// Whose cookie this is. One that nobody has, and several of that name, are none: which of them is
-    /// meant would be the browser's guess.
+    /// Whose cookie this is. One that nobody has is none: another pool's, further up the same host, comes
+    /// along. Nor are several: which of them is meant would be the browser's guess.
     pub(super) fn read(&self, headers: &HeaderMap, candidates: &[Candidate]) -> Option<usize> {
-        let mut ours = headers
+        let mut shown = headers
             .get_all(COOKIE)
             .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| self.value_of(pair));
-        let (shown, None) = (ours.next()?, ours.next()) else {
-            return None;
-        };
-        if shown.len() != SHOWN.div_ceil(3) * 4 - 2 {
-            return None;
+            .filter_map(|pair| self.value_of(pair))
+            .filter(|shown| shown.len() == SHOWN.div_ceil(3) * 4 - 2)
+            .peekable();
+        shown.peek()?;
+        let values: Vec<String> = candidates.iter().map(|c| self.value(&c.name)).collect();
+        let mut ours =
+            shown.filter_map(|shown| values.iter().position(|it| it.as_bytes() == shown));
+        match (ours.next(), ours.next()) {
+            (ours, None) => ours,
+            _ => None,
         }
-        candidates
-            .iter()
-            .position(|candidate| self.value(&candidate.name).as_bytes() == shown)
     }
 
     /// `Set-Cookie` for this backend.

@@ -59,6 +59,7 @@ impl Held {
     }
 
     /// How many are held.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -117,9 +117,13 @@ async fn collect<B: Body<Data = Bytes>>(
 
 fn no_room(memory: &Memory) -> Refusal {
     let most = size(memory.most());
-    Refusal::Busy(format!(
-        "{most} of requests and answers are held, and there is no room for this one (query_memory)"
-    ))
+    Refusal::Busy {
+        limit: "query_memory",
+        words: format!(
+            "{most} of requests and answers are held, and there is no room for this one \
+             (query_memory)"
+        ),
+    }
 }
 
 impl Asked {

@@ -223,9 +223,10 @@ async fn a_body_without_room_for_it_is_refused_and_leaves_nothing_behind() {
         &memory,
     )
     .await;
-    let Refusal::Busy(words) = refused.unwrap_err() else {
+    let Refusal::Busy { limit, words } = refused.unwrap_err() else {
         panic!("not busy");
     };
+    assert_eq!(limit, "query_memory");
     assert!(
         words.contains("10000B") && words.contains("query_memory"),
         "{words}"

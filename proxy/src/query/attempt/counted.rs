@@ -8,7 +8,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::time::Instant;
 
 use super::status::Mark;
-use crate::metrics::QueryMetrics;
+use crate::metrics::{QueryMetrics, Series};
 use crate::query::asked::Kind;
 use crate::query::backend::{Backend, Failure, UnderWay};
 
@@ -17,6 +17,8 @@ use crate::query::backend::{Backend, Failure, UnderWay};
 pub(super) struct Counts {
     pub(super) pool: Arc<str>,
     pub(super) metrics: QueryMetrics,
+    /// The pool's, for as long as anything is counted.
+    pub(super) _series: Series,
 }
 
 impl Counts {
@@ -37,8 +39,6 @@ pub(super) struct Visit {
     started: Instant,
     /// The status, or the failure, was counted.
     counted: bool,
-    // Held as such: asking for it by its labels again would bring back what was taken away with a
-    // backend that is gone.
     in_flight: IntGauge,
     truncated: IntCounter,
     _under_way: UnderWay,

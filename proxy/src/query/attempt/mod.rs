@@ -90,6 +90,7 @@ impl Attempts {
             counts: Arc::new(Counts {
                 pool: Arc::clone(&pool.name),
                 metrics: metrics.clone(),
+                _series: metrics.series(&pool.name, None),
             }),
             memory,
         }

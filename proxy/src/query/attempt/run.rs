@@ -16,6 +16,7 @@ use super::once::{Inquiry, Lost, Outcome};
 use super::order::Order;
 use super::stream::QueryBody;
 use super::words::one_line;
+use crate::config::query::BACKEND_REQUESTS;
 use crate::query::backend::Backend;
 use crate::query::refusal::Refusal;
 
@@ -177,7 +178,11 @@ impl<'a> Run<'a> {
         let refusal = if Instant::now() >= self.inquiry.until {
             Refusal::Deadline(self.granted)
         } else if all_busy {
-            Refusal::Busy(self.words())
+            // Of those who were asked only a client says so.
+            Refusal::Busy {
+                limit: "scrapes_per_client",
+                words: self.words(),
+            }
         } else {
             Refusal::Failed(self.words())
         };
@@ -197,10 +202,14 @@ impl<'a> Run<'a> {
         let pool = &self.counts.pool;
         match self.order.busy() {
             [] => Refusal::Nobody(pool.to_string()),
-            _ => Refusal::Busy(format!(
-                "every backend of pool {pool} has {} requests under way (the pool's backend_requests)",
-                self.order.most()
-            )),
+            _ => Refusal::Busy {
+                limit: BACKEND_REQUESTS,
+                words: format!(
+                    "every backend of pool {pool} has {} requests under way (the pool's \
+                     {BACKEND_REQUESTS})",
+                    self.order.most()
+                ),
+            },
         }
     }
 

@@ -20,7 +20,7 @@ mod failure;
 mod load;
 mod passive;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Response;
 use tokio::sync::{Notify, watch};
@@ -38,6 +38,7 @@ use super::standing::{Member, Peers, Standing};
 use crate::config::query::Health;
 use crate::config::query::url::{BackendUrl, Way};
 use crate::discovery::Found;
+use crate::metrics::Series;
 use crate::outbound::Outbound;
 use crate::registry::Registry;
 
@@ -61,6 +62,8 @@ pub(crate) struct Backend {
     pub(crate) member: Member,
     /// A probe is wanted at once.
     pub(crate) wanted: Notify,
+    /// Those of whoever counts something of it: whoever has it may.
+    pub(crate) series: OnceLock<Series>,
 }
 
 /// The way to it.
@@ -106,6 +109,7 @@ impl Backend {
             rules: Arc::clone(rules),
             member: peers.join(),
             wanted: Notify::new(),
+            series: OnceLock::new(),
         }))
     }
 
@@ -134,6 +138,7 @@ impl Backend {
             rules: Arc::clone(rules),
             member: peers.join(),
             wanted: Notify::new(),
+            series: OnceLock::new(),
         })
     }
 

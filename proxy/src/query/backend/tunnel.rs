@@ -77,7 +77,7 @@ impl Tunnel {
             let place = permits.try_acquire_owned().map_err(|_| {
                 let name = &self.target.name;
                 Failure::Busy(format!(
-                    "as much is under way at the client of {name} as may be"
+                    "as much is under way at the client of {name} as may be (scrapes_per_client)"
                 ))
             })?;
             let mut request: Request<RequestBody> = request.clone().map(Either::Left);

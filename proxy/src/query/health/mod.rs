@@ -73,14 +73,19 @@ async fn probe_often(backend: &Backend, report: &Report) {
     }
 }
 
-/// Until the next probe is due: by the clock, or since the way to it is another, or since a request has
-/// seen something. A lost way is told at once.
+/// Until the next probe is due: by the clock, sooner as long as its state is in doubt, or since the way to
+/// it is another, or since a request has seen something. A lost way is told at once.
 async fn rest(backend: &Backend, began: Instant, linked: bool) {
     let interval = backend.rules.interval;
     let jitter = 0.9 + 0.2 * fastrand::f64();
-    let soonest = began + (interval / PART).min(SOON);
-    // A probe that took as long as the interval is not followed by the next at once.
-    let due = (began + interval.mul_f64(jitter)).max(Instant::now() + interval / PART);
+    let pause = (interval / PART).min(SOON);
+    let soonest = began + pause;
+    let now = Instant::now();
+    let due = match backend.standing.borrow().is_in_doubt() {
+        true => now + pause,
+        // A probe that took as long as the interval is not followed by the next at once.
+        false => (began + interval.mul_f64(jitter)).max(now + interval / PART),
+    };
     let wanted = async {
         backend.wanted.notified().await;
         sleep_until(soonest).await;

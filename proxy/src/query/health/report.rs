@@ -6,7 +6,7 @@ use crate::metrics::QueryMetrics;
 use crate::query::standing::{Probed, Standing, State};
 use prometheus::GaugeVec;
 
-/// The series of one backend; dropping it takes them away.
+/// The series of one backend that are about its health.
 #[derive(Debug)]
 pub(crate) struct Report {
     metrics: QueryMetrics,
@@ -88,30 +88,6 @@ impl Report {
         match value {
             Some(value) => gauge.with_label_values(&self.names()).set(value),
             None => drop(gauge.remove_label_values(&self.names())),
-        }
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        let (metrics, names) = (&self.metrics, self.names());
-        let [pool, backend] = names;
-        let _ = metrics.up.remove_label_values(&names);
-        let _ = metrics.ejections.remove_label_values(&names);
-        for gauge in [
-            &metrics.history,
-            &metrics.staleness,
-            &metrics.clock_skew,
-            &metrics.replay,
-        ] {
-            let _ = gauge.remove_label_values(&names);
-        }
-        for state in State::ALL {
-            let labels = [pool, backend, state.as_str()];
-            let _ = metrics.state.remove_label_values(&labels);
-        }
-        for result in RESULTS {
-            let _ = metrics.probes.remove_label_values(&[pool, backend, result]);
         }
     }
 }

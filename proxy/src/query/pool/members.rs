@@ -110,14 +110,7 @@ async fn take(state: &Arc<State>, list: &[Listed], tasks: &mut JoinSet<()>) -> b
             }
         }
     }
-    let kept: HashSet<&str> = members.iter().map(|m| &*m.backend.name).collect();
-    let gone = before.iter().filter(|m| !kept.contains(&*m.backend.name));
-    let gone: Vec<_> = gone.map(|m| Arc::clone(&m.backend.name)).collect();
     state.members.replace(members);
-    drop(before);
-    for name in gone {
-        state.forget(&name);
-    }
     state.changed.notify_waiters();
     all
 }
@@ -155,6 +148,11 @@ fn watch(
 ) -> Member {
     let told = watched::follow(Arc::clone(state), Arc::clone(&backend));
     let interval = state.config.selection_interval;
+    let series = state
+        .metrics
+        .series(&state.config.name, Some(&backend.name));
+    // It has none yet: it was opened a moment ago.
+    let _ = backend.series.set(series);
     let report = Report::new(&state.metrics, &state.config.name, &backend.name);
     // Whoever wants to know looks at its standing.
     let probing = health::watch(Arc::clone(&backend), interval, report, || {});

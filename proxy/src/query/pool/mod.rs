@@ -155,22 +155,9 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // Its series with it: another one of the same name makes its own.
-        for member in self.members().iter() {
-            self.state.forget(&member.backend.name);
-        }
-    }
-}
-
 impl State {
     fn primary(&self) -> Option<Arc<str>> {
         let kept = || self.affinities.primary();
         self.chooser.primary().or_else(kept)
-    }
-
-    fn forget(&self, backend: &str) {
-        self.metrics.forget(&self.config.name, backend);
     }
 }

@@ -67,8 +67,10 @@ fn publish(state: &State, candidates: &[Candidate], now: Instant) {
     gauge.set(eligible);
     let panics = !candidates.is_empty() && candidates.iter().all(|c| c.tier == Tier::Out);
     let gauge = metrics.panic.with_label_values(&[pool]);
-    if panics && gauge.get() == 0 {
-        tracing::error!(pool, "no backend can be asked: all of them are tried");
+    match (panics, gauge.get() != 0) {
+        (true, false) => tracing::error!(pool, "no backend can be asked: all of them are tried"),
+        (false, true) => tracing::info!(pool, "a backend can be asked again"),
+        _ => {}
     }
     gauge.set(i64::from(panics));
 }

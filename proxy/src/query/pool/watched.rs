@@ -8,17 +8,31 @@ use super::State;
 use crate::query::backend::Backend;
 use crate::query::standing::{self, Standing, Tier};
 
+/// What was told last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    state: standing::State,
+    tier: Tier,
+    is_ejected: bool,
+}
+
 /// For as long as it is a member.
 pub(super) async fn follow(state: Arc<State>, backend: Arc<Backend>) {
     let mut standing = backend.standing.subscribe();
-    let mut before: Option<(standing::State, Tier, bool)> = None;
+    let mut before: Option<Seen> = None;
     loop {
         let now = standing.borrow_and_update().clone();
         let tier = now.tier(Instant::now());
         let ejected = now.ejected_until.filter(|until| *until > Instant::now());
-        let is = (now.state, tier, ejected.is_some());
+        let is = Seen {
+            state: now.state,
+            tier,
+            is_ejected: ejected.is_some(),
+        };
         if before != Some(is) {
-            tell(&state, &backend, before, &now, ejected.is_some());
+            if let Some(was) = before {
+                tell(&state, &backend, was, is, &now);
+            }
             before = Some(is);
             state.changed.notify_waiters();
         }
@@ -36,25 +50,31 @@ pub(super) async fn follow(state: Arc<State>, backend: Arc<Backend>) {
     }
 }
 
-fn tell(
-    state: &State,
-    backend: &Backend,
-    before: Option<(standing::State, Tier, bool)>,
-    now: &Standing,
-    ejected: bool,
-) {
-    let (pool, backend) = (&*state.config.name, &*backend.name);
-    let was_ejected = before.is_some_and(|(_, _, ejected)| ejected);
-    if ejected && !was_ejected {
-        tracing::warn!(pool, backend, why = %now.why, "backend left alone for a while: requests to it failed");
+/// What an operator wants to know, once.
+fn tell(pool: &State, backend: &Backend, was: Seen, is: Seen, now: &Standing) {
+    let (pool, backend) = (&*pool.config.name, &*backend.name);
+    if is.state != was.state {
+        let (from, to) = (was.state.as_str(), is.state.as_str());
+        let why = Some(&*now.why).filter(|why| !why.is_empty());
+        match is.state.tier() > was.state.tier() {
+            true => tracing::warn!(pool, backend, from, to, why, "backend is {to}"),
+            false => tracing::info!(pool, backend, from, to, why, "backend is {to}"),
+        }
     }
-    match before {
-        Some((was, ..)) if was != now.state => {
-            let (from, to) = (was.as_str(), now.state.as_str());
-            match now.state {
-                standing::State::Healthy => tracing::info!(pool, backend, from, to, "backend"),
-                _ => tracing::warn!(pool, backend, from, to, why = %now.why, "backend"),
-            }
+    let ejection = now.ejection(Instant::now());
+    match ejection {
+        Some((left, why)) if is.is_ejected && !was.is_ejected => {
+            let seconds = left.as_secs_f64().round();
+            tracing::warn!(
+                pool,
+                backend,
+                seconds,
+                why,
+                "backend left alone: requests to it fail"
+            );
+        }
+        None if was.is_ejected && is.state == was.state => {
+            tracing::info!(pool, backend, "backend no longer left alone");
         }
         _ => {}
     }

@@ -82,7 +82,7 @@ impl Standing {
     }
 
     /// For how much longer, and why.
-    pub(super) fn ejection(&self, now: Instant) -> Option<(Duration, &str)> {
+    pub(crate) fn ejection(&self, now: Instant) -> Option<(Duration, &str)> {
         let left = self.ejected_until?.checked_duration_since(now)?;
         (!left.is_zero()).then_some((left, self.failures.why.as_deref().unwrap_or("")))
     }

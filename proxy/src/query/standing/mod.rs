@@ -117,6 +117,16 @@ impl State {
             Self::Down => "down",
         }
     }
+
+    /// Of one that is not left alone.
+    pub(crate) fn tier(self) -> Tier {
+        match self {
+            Self::Healthy => Tier::Good,
+            Self::Degraded => Tier::Poor,
+            Self::Warming | Self::Unknown => Tier::Raw,
+            Self::Starting | Self::Stopping | Self::Down => Tier::Out,
+        }
+    }
 }
 
 impl Standing {
@@ -136,11 +146,9 @@ impl Standing {
     }
 
     pub(crate) fn tier(&self, now: Instant) -> Tier {
-        match self.state {
-            State::Healthy if !self.is_ejected(now) => Tier::Good,
-            State::Healthy | State::Degraded => Tier::Poor,
-            State::Warming | State::Unknown => Tier::Raw,
-            State::Starting | State::Stopping | State::Down => Tier::Out,
+        match self.state.tier() {
+            Tier::Good if self.is_ejected(now) => Tier::Poor,
+            tier => tier,
         }
     }
 

@@ -97,14 +97,6 @@ impl Standing {
         before != (self.state, self.replay, self.ejected_until)
     }
 
-    /// The tunnel to it has ended: it is down at once. Whether it was not before.
-    pub(crate) fn unlinked(&mut self, why: &str, member: &Member, now: Instant) -> bool {
-        let before = self.state;
-        self.lose_link(why, now);
-        self.settle(member);
-        before != self.state
-    }
-
     /// It has told a request whether it stops, or is not ready. Whether that is news.
     pub(crate) fn told_not_ready(&mut self, stopping: bool, member: &Member, now: Instant) -> bool {
         let before = self.state;
@@ -124,6 +116,24 @@ impl Standing {
     /// Whether the next probe should ask when it was started: what is known may be older.
     pub(crate) fn wants_start(&self) -> bool {
         self.data.started.is_none() || self.streak.good == 0
+    }
+
+    /// Whether the last probes say something else than its state: a few more, soon, decide.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let Streak {
+            lost,
+            bad,
+            reached,
+            good,
+            ..
+        } = self.streak;
+        match self.state {
+            State::Warming | State::Healthy => bad > 0,
+            State::Degraded => lost > 0 || good > 0,
+            State::Down => reached > 0,
+            // There the first one decides.
+            State::Unknown | State::Starting | State::Stopping => false,
+        }
     }
 
     fn lose_link(&mut self, why: &str, now: Instant) {

@@ -254,6 +254,40 @@ fn a_replica_that_scrapes_less_than_others_is_not_raw_for_ever() {
     assert_eq!(one.probed(&small(301.0)), State::Healthy);
 }
 
+#[test]
+fn a_state_is_in_doubt_from_the_first_probe_that_says_otherwise_until_it_is_decided() {
+    let mute = || Probed::Mute("it hangs".to_owned());
+    let stale = || {
+        let age = Some(600.0);
+        Probed::Ready(Answer { age, ..answer(1e6) })
+    };
+    let mut one = One::alone();
+    one.rules.rise = 3;
+    for (outcome, state, in_doubt) in [
+        (well(1e6), State::Healthy, false),
+        (failed(), State::Healthy, true),
+        (well(1e6), State::Healthy, false),
+        (stale(), State::Healthy, true),
+        (mute(), State::Degraded, false),
+        (mute(), State::Degraded, false),
+        (failed(), State::Degraded, true),
+        (failed(), State::Down, false),
+        (failed(), State::Down, false),
+        (well(1e6), State::Down, true),
+        (mute(), State::Down, true),
+        (failed(), State::Down, false),
+        (well(1e6), State::Down, true),
+        (well(1e6), State::Down, true),
+        (well(1e6), State::Healthy, false),
+        (Probed::Unlinked(String::new()), State::Down, false),
+        (Probed::NotReady(None), State::Starting, false),
+        (Probed::Stopping, State::Stopping, false),
+    ] {
+        let found = (one.probed(&outcome), one.standing.is_in_doubt());
+        assert_eq!(found, (state, in_doubt), "{outcome:?}");
+    }
+}
+
 /// Case 59.
 #[test]
 fn a_lost_tunnel_is_down_at_once_and_no_restart() {
@@ -266,9 +300,10 @@ fn a_lost_tunnel_is_down_at_once_and_no_restart() {
         };
         let mut one = One::alone();
         assert_eq!(one.probed(&well()), State::Healthy);
-        assert!(one.standing.unlinked("it went away", &one.member, one.now));
-        assert_eq!((one.standing.state, one.tier()), (State::Down, Tier::Out));
-        assert_eq!(one.probed(&unlinked), State::Down);
+        for _ in 0..2 {
+            assert_eq!(one.probed(&unlinked), State::Down);
+            assert_eq!(one.tier(), Tier::Out);
+        }
         assert_eq!(one.probed(&well()), State::Healthy, "the first good probe");
     }
 }
@@ -463,8 +498,8 @@ proptest! {
                 }
                 Event::Unlinked(who) => {
                     (at_once, lost[*who]) = (Some(*who), 0);
-                    let One { standing, member, now, .. } = &mut all[*who];
-                    standing.unlinked("", member, *now);
+                    let One { standing, member, rules, now } = &mut all[*who];
+                    standing.probed(&Probed::Unlinked(String::new()), rules, member, *now);
                 }
                 Event::Probed(who, outcome) => {
                     lost[*who] = match outcome {

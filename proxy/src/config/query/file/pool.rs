@@ -81,7 +81,8 @@ impl FilePool {
             cookie: self.cookie.take(),
             source_address: self.source_address.take(),
         };
-        let (strategy, affinity) = choice.resolve()?;
+        let prefix = path_prefix(self.path_prefix.take());
+        let (strategy, affinity) = choice.resolve(&prefix)?;
         let mut hosts: Vec<String> = Vec::new();
         for host in &self.hosts {
             let host = host.as_str().to_owned();
@@ -104,7 +105,7 @@ impl FilePool {
         };
         Ok(Pool {
             hosts,
-            path_prefix: path_prefix(self.path_prefix),
+            path_prefix: prefix,
             grace: bounded(
                 "discovery.grace",
                 grace,

@@ -107,13 +107,13 @@ pub(super) struct FileChoice {
 }
 
 impl FileChoice {
-    /// What it comes to.
+    /// What it comes to, for a pool below `prefix`.
     ///
     /// # Errors
     /// Which key, and why.
-    pub(super) fn resolve(mut self) -> Result<(Strategy, Vec<Affinity>), String> {
+    pub(super) fn resolve(mut self, prefix: &str) -> Result<(Strategy, Vec<Affinity>), String> {
         let strategy = strategy(&mut self)?;
-        let affinity = affinity(self, &strategy)?;
+        let affinity = affinity(self, &strategy, prefix)?;
         Ok((strategy, affinity))
     }
 }
@@ -168,7 +168,11 @@ impl FileMostData {
 }
 
 /// Without any, what goes with the strategy.
-fn affinity(choice: FileChoice, strategy: &Strategy) -> Result<Vec<Affinity>, String> {
+fn affinity(
+    choice: FileChoice,
+    strategy: &Strategy,
+    prefix: &str,
+) -> Result<Vec<Affinity>, String> {
     let FileChoice {
         cookie,
         source_address,
@@ -193,9 +197,11 @@ fn affinity(choice: FileChoice, strategy: &Strategy) -> Result<Vec<Affinity>, St
         .iter_mut()
         .find(|one| matches!(one, Affinity::Cookie(_)));
     match (cookie, meant) {
-        (Some(written), Some(meant)) => *meant = Affinity::Cookie(written.resolve()?),
+        (written, Some(meant)) => {
+            *meant = Affinity::Cookie(written.unwrap_or_default().resolve(prefix)?);
+        }
         (Some(_), None) => return Err("cookie: is only for affinity cookie".to_owned()),
-        (None, _) => {}
+        (None, None) => {}
     }
     let is_source = |one: &&mut Affinity| matches!(one, Affinity::SourceAddress { .. });
     match (source_address, affinity.iter_mut().find(is_source)) {
@@ -229,15 +235,21 @@ impl FileAffinity {
 }
 
 impl FileCookie {
-    fn resolve(self) -> Result<Cookie, String> {
+    /// Below the pool's `prefix`: what two pools of one host give a browser would else take the place
+    /// of each other.
+    fn resolve(self, prefix: &str) -> Result<Cookie, String> {
         let default = Cookie::default();
+        let legal = |c: char| c.is_ascii_graphic() && c != ';';
+        let below = match prefix.is_empty() || !prefix.chars().all(legal) {
+            true => default.path,
+            false => prefix.to_owned(),
+        };
         let name = self.name.unwrap_or(default.name);
         // RFC 6265 §4.1.1: a token. So is the name of a field.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err("cookie.name: expected letters, digits, '-', '_' and '.'".to_owned());
         }
-        let path = self.path.unwrap_or(default.path);
-        let legal = |c: char| c.is_ascii_graphic() && c != ';';
+        let path = self.path.unwrap_or(below);
         if !path.starts_with('/') || !path.chars().all(legal) {
             return Err("cookie.path: expected a path, as in /".to_owned());
         }

@@ -82,6 +82,7 @@ fn what_we_have_not_made_is_no_cookie_of_ours() {
     let stranger = Pool::new(&[cookie()], &Strategy::Random, &["a", "b"]).cookie_of("a");
     for field in [
         format!("{name}={tampered}"),
+        format!("{name}={tampered}; {stranger}"),
         stranger,
         format!("{name}="),
         name.to_owned(),
@@ -101,6 +102,14 @@ fn what_we_have_not_made_is_no_cookie_of_ours() {
     }
     let twice = fields(&[("cookie", &pair), ("cookie", &pair)]);
     assert_eq!(pool.ask(&twice, None).wish.pin, None);
+    // Another pool's of the same host.
+    for field in [
+        format!("{name}={tampered}; {pair}"),
+        format!("{pair}; {name}=x"),
+    ] {
+        let got = pool.ask(&fields(&[("cookie", &field)]), None);
+        assert_eq!(got.wish.pin, Some(0), "{field}");
+    }
     // As HTTP/2 splits them (RFC 9113, 8.2.3).
     let split = fields(&[("cookie", "x=y"), ("cookie", &pair)]);
     assert_eq!(pool.ask(&split, None).wish.pin, Some(0));

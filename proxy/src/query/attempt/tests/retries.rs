@@ -289,7 +289,10 @@ async fn who_is_busy_is_passed_over() {
         assert_eq!((&*got.by, got.attempts, got.reason), ("b", 1, "first"));
         assert_eq!(bench.retries("a", "busy"), 1);
         let refused = bench.make(query(), order[..1].to_vec()).await.unwrap_err();
-        assert!(matches!(refused.refusal, Refusal::Busy(_)), "{refused:?}");
+        assert!(
+            matches!(refused.refusal, Refusal::Busy { .. }),
+            "{refused:?}"
+        );
         assert_eq!(refused.attempts, 0);
     };
     tokio::select! {

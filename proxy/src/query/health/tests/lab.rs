@@ -245,7 +245,10 @@ impl Watched {
     pub(super) fn of(address: SocketAddr, rules: Health, peers: &Arc<Peers>) -> Self {
         let backend = backend(address, rules, peers);
         let metrics = Metrics::new().unwrap();
-        let report = Report::new(&metrics.query, &"main".into(), &backend.name);
+        let pool = Arc::from("main");
+        let series = metrics.query.series(&pool, Some(&backend.name));
+        backend.series.set(series).unwrap();
+        let report = Report::new(&metrics.query, &pool, &backend.name);
         let told = Arc::new(AtomicUsize::new(0));
         let telling = {
             let told = Arc::clone(&told);

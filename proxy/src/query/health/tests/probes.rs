@@ -289,6 +289,25 @@ async fn a_start_is_followed_from_the_replay_until_it_is_warm() {
 }
 
 /// Case 16.
+/// Nobody waits for two intervals to be sure of it, here two hours.
+#[tokio::test]
+async fn what_is_in_doubt_is_decided_soon() {
+    let hour = Duration::from_secs(3600);
+    let rules = Health {
+        interval: hour,
+        ..rules()
+    };
+    let server = Server::start(Script::default()).await;
+    let watched = Watched::of(server.address, rules, &Arc::default());
+    watched.is(State::Healthy).await;
+    server.now(|script| script.query = says(500, ""));
+    watched.backend.probe_now();
+    watched.is(State::Degraded).await;
+    server.now(|script| script.query = values(2.0, 10));
+    watched.backend.probe_now();
+    watched.is(State::Healthy).await;
+}
+
 #[tokio::test]
 async fn a_server_that_stops_is_out_within_one_probe() {
     let server = Server::start(Script::default()).await;

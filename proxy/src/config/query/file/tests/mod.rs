@@ -213,6 +213,23 @@ fn who_stays_with_whom_goes_with_the_strategy() {
     assert_eq!(pool("affinity: []").unwrap().affinity, []);
     let cookie = pool("affinity: [cookie]").unwrap().affinity;
     assert_eq!(cookie, [Affinity::Cookie(Cookie::default())]);
+    for (keys, path) in [
+        ("path_prefix: /eu/, affinity: [cookie]", "/eu"),
+        (
+            "path_prefix: /eu, affinity: [cookie], cookie: {path: /}",
+            "/",
+        ),
+        (
+            "path_prefix: /eu, affinity: [cookie], cookie: {name: x}",
+            "/eu",
+        ),
+    ] {
+        let pool = pool(keys).unwrap();
+        let [Affinity::Cookie(cookie)] = &pool.affinity[..] else {
+            panic!("{keys}: {:?}", pool.affinity);
+        };
+        assert_eq!(cookie.path, path, "{keys}");
+    }
     let back = pool("strategy: first-available, fail_back: 0s").unwrap();
     let zero = Duration::ZERO;
     assert_eq!(back.strategy, Strategy::FirstAvailable { fail_back: zero });
