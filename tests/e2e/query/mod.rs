@@ -1,9 +1,12 @@
 //! The query side: one Prometheus out of many.
 
 mod asking;
+mod discovery;
 mod front;
 mod health;
 mod pool;
+mod reloads;
+mod secrets;
 mod selection;
 mod grafana;
 mod homes;

@@ -21,9 +21,18 @@ async fn reload(world: &World) -> Answer {
 fn known(pool: &Value) -> Vec<(String, String, f64)> {
     let of = |backend: &Value| {
         let text = |key: &str| backend[key].as_str().unwrap().to_owned();
-        (text("url"), text("state"), backend["since_seconds"].as_f64().unwrap())
+        (
+            text("url"),
+            text("state"),
+            backend["since_seconds"].as_f64().unwrap(),
+        )
     };
-    pool["backends"].as_array().unwrap().iter().map(of).collect()
+    pool["backends"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(of)
+        .collect()
 }
 
 /// Asserts that all it knew is known, and nothing began anew.
@@ -32,7 +41,10 @@ fn assert_goes_on(before: &Value, after: &Value) {
     assert_eq!(before.len(), after.len());
     for ((url, state, since), (same, still, later)) in before.iter().zip(&after) {
         assert_eq!((url, state), (same, still));
-        assert!(later > since, "{url} was {since} s {state}, and then {later} s");
+        assert!(
+            later > since,
+            "{url} was {since} s {state}, and then {later} s"
+        );
     }
 }
 
@@ -42,7 +54,12 @@ fn assert_goes_on(before: &Value, after: &Value) {
 async fn pools_come_change_and_go_and_no_read_fails() {
     let [a, b, c] = ["a", "b", "c"].map(FakePrometheus::start);
     let main = |more: &str| format!("name: main, backends: ['{}', '{}'{more}]", a.url(), b.url());
-    let below = |name: &str| format!("name: {name}, path_prefix: /{name}, backends: ['{}']", c.url());
+    let below = |name: &str| {
+        format!(
+            "name: {name}, path_prefix: /{name}, backends: ['{}']",
+            c.url()
+        )
+    };
     let (kept, gone, new) = (below("kept"), below("gone"), below("new"));
     let first = pools(&[&main(""), &kept, &gone]);
     let world = World::with(&first, &[], |_| {}).await;
@@ -81,7 +98,11 @@ async fn pools_come_change_and_go_and_no_read_fails() {
     assert_eq!(world.metrics().await.series(good), 0.0);
     // Good, again and again.
     for round in 0..5 {
-        let more = if round % 2 == 0 { format!(", '{}'", c.url()) } else { String::new() };
+        let more = if round % 2 == 0 {
+            format!(", '{}'", c.url())
+        } else {
+            String::new()
+        };
         world.write("proxy.yml", &pools(&[&main(&more), &kept, &new]));
         reload(&world).await.expect(200);
         let expected = if round % 2 == 0 { 3 } else { 2 };
@@ -181,14 +202,19 @@ async fn renewed_files_of_a_backend_are_used() {
             reason.is_some_and(|reason| reason.contains(words))
         }
     };
-    world.shows("a certificate of nobody's", says("certificate")).await;
+    world
+        .shows("a certificate of nobody's", says("certificate"))
+        .await;
     world.write("ca.pem", &ca(&right));
     reload(&world).await.expect(200);
     world.shows("a refusal", says("401")).await;
     world.write("password", "second");
     world.healthy(1).await;
     // One that cannot be used changes nothing.
-    world.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    world.write(
+        "ca.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
     assert_eq!(reload(&world).await.head.status, 500);
     let before = world.healthy(1).await;
     assert_goes_on(&before, &world.pool().await);
@@ -201,13 +227,19 @@ async fn sighup_is_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     let text = |fake: &FakePrometheus| pools(&[&format!("backends: ['{}']", fake.url())]);
     write(folder.path(), "proxy.yml", &text(&a));
-    let file = format!("--config.file={}", folder.path().join("proxy.yml").display());
+    let file = format!(
+        "--config.file={}",
+        folder.path().join("proxy.yml").display()
+    );
     let flags = [&*file, "--query.listen-address=127.0.0.1:0"];
     let proxy = binaries::Proxy::start(&flags).await;
     write(folder.path(), "proxy.yml", "query: {");
     proxy.program.signal("HUP");
     proxy.program.line("configuration not reloaded").await;
-    assert_eq!(seen(proxy.address, "main").await["backends"][0]["url"], a.url());
+    assert_eq!(
+        seen(proxy.address, "main").await["backends"][0]["url"],
+        a.url()
+    );
     write(folder.path(), "proxy.yml", &text(&b));
     proxy.program.signal("HUP");
     proxy.program.line("configuration reloaded").await;

@@ -51,10 +51,7 @@ fn locked(id: &str, authorization: String) -> FakePrometheus {
     FakePrometheus::start_as(id, |state| state.authorization = Some(authorization))
 }
 
-async fn launch(
-    environment: &[(&str, &str)],
-    args: &[&str],
-) -> (Program, SocketAddr) {
+async fn launch(environment: &[(&str, &str)], args: &[&str]) -> (Program, SocketAddr) {
     let mut command = Command::new(binaries::path("adit-proxy"));
     command.envs(environment.iter().copied()).args(args);
     let program = Program::start(command.arg("--web.listen-address=127.0.0.1:0"));
@@ -95,7 +92,10 @@ async fn fails(address: SocketAddr, kind: &str, says: &str) {
         let pool = seen(address, "main").await;
         let sources = pool["sources"].as_array().cloned().unwrap_or_default();
         let errors = sources.iter().filter(|one| one["kind"] == kind);
-        match errors.clone().any(|one| one["error"].as_str().is_some_and(|e| e.contains(says))) {
+        match errors
+            .clone()
+            .any(|one| one["error"].as_str().is_some_and(|e| e.contains(says)))
+        {
             true => Ok(()),
             false => Err(pool.to_string()),
         }
@@ -157,7 +157,10 @@ async fn no_source_and_no_backend_shows_a_secret() {
         ("file", FILE),
         ("token", TOKEN),
         ("endpoint", ENDPOINT),
-        ("kubeconfig", &kubernetes.kubeconfig("", &format!("{{token: {CLUSTER}}}"))),
+        (
+            "kubeconfig",
+            &kubernetes.kubeconfig("", &format!("{{token: {CLUSTER}}}")),
+        ),
         ("principal", &principal),
     ] {
         write(folder.path(), name, text);
@@ -177,8 +180,15 @@ async fn no_source_and_no_backend_shows_a_secret() {
     );
     let text = pools(&[&pool]);
     write(folder.path(), "proxy.yml", &text);
-    let flag = format!("--config.file={}", folder.path().join("proxy.yml").display());
-    let args = [&*flag, "--query.listen-address=127.0.0.1:0", "--log.level=debug"];
+    let flag = format!(
+        "--config.file={}",
+        folder.path().join("proxy.yml").display()
+    );
+    let args = [
+        &*flag,
+        "--query.listen-address=127.0.0.1:0",
+        "--log.level=debug",
+    ];
     let meant = adit_proxy::Config::from_args(args).unwrap();
     marked.assert_absent("Debug", &format!("{meant:?} {meant:#?}"));
     let check = async |args: &[&str]| {
@@ -196,7 +206,11 @@ async fn no_source_and_no_backend_shows_a_secret() {
     kubernetes.demand("another");
     kubernetes.end(adit_tests::fake_clusters::kubernetes::End::Clean);
     write(folder.path(), "endpoint", "pw-of-nobody");
-    write(folder.path(), "principal", &principal.replace("BEGIN PRIVATE", "BEGIN THE"));
+    write(
+        folder.path(),
+        "principal",
+        &principal.replace("BEGIN PRIVATE", "BEGIN THE"),
+    );
     for fake in &fakes[..3] {
         fake.set(|state| state.authorization = Some("another".to_owned()));
     }
@@ -220,8 +234,14 @@ async fn no_source_and_no_backend_shows_a_secret() {
     // Files that are no good are refused without quoting them.
     let with = |key: &str, value: &str| text.replacen(key, value, 1);
     for broken in [
-        with("backends: [", &format!("backends: ['http://u:{TORN}@x:1', ")),
-        with("backends: [", &format!("backends: ['http://u:{TORN}/x@x:1', ")),
+        with(
+            "backends: [",
+            &format!("backends: ['http://u:{TORN}@x:1', "),
+        ),
+        with(
+            "backends: [",
+            &format!("backends: ['http://u:{TORN}/x@x:1', "),
+        ),
         with("/?token=", &format!("/?x=y#{TORN}=")),
         with("http://", &format!("http://u:{TORN}@")),
         with("url: 'http://", &format!("url: 'ftp://u:{TORN}@")),
@@ -252,16 +272,25 @@ async fn no_source_and_no_backend_shows_a_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_does_what_is_served_for_mpps_users() {
     let marked = marked();
-    let [line, task] = [locked("line", basic("u", LINE)), FakePrometheus::start("task")];
+    let [line, task] = [
+        locked("line", basic("u", LINE)),
+        FakePrometheus::start("task"),
+    ];
     let marathon = FakeMarathon::start(1, "/marathon", None).await;
     marathon.demand_login();
     marathon.put(app("/prom", &[("127.0.0.1", task.port())]));
     let folder = tempfile::tempdir().unwrap();
     let folder: &Path = folder.path();
-    write(folder, "endpoints", &format!("http://u:{LINE}@{}\n", line.address()));
+    write(
+        folder,
+        "endpoints",
+        &format!("http://u:{LINE}@{}\n", line.address()),
+    );
     let endpoints = folder.join("endpoints");
     let endpoints = endpoints.to_str().unwrap();
-    let members = marathon.url(0).replacen("://", &format!("://m:{MEMBER}@"), 1);
+    let members = marathon
+        .url(0)
+        .replacen("://", &format!("://m:{MEMBER}@"), 1);
     let key = secret(&marathon.login(), PRINCIPAL_KEY).to_string();
     let password = serde_json::json!({"uid": "adit", "password": PRINCIPAL,
                                       "login_endpoint": marathon.login()});
@@ -284,15 +313,28 @@ async fn nor_does_what_is_served_for_mpps_users() {
             let pool = seen(address, &mpp).await;
             let all = pool["backends"].as_array().cloned().unwrap_or_default();
             let fails = pool["sources"].to_string().contains("failing");
-            match if works { all.len() == 2 } else { all.len() == 1 && fails } {
+            match if works {
+                all.len() == 2
+            } else {
+                all.len() == 1 && fails
+            } {
                 true => Ok(()),
                 false => Err(pool.to_string()),
             }
         })
         .await;
         let status = scraper::page(address, "/mpp/status").await.expect(200);
-        assert!(status.text().contains(&line.address().to_string()), "{}", status.text());
-        pages(&marked, address, &["/mpp/status", "/mpp/metrics", "/mpp/health"]).await;
+        assert!(
+            status.text().contains(&line.address().to_string()),
+            "{}",
+            status.text()
+        );
+        pages(
+            &marked,
+            address,
+            &["/mpp/status", "/mpp/metrics", "/mpp/health"],
+        )
+        .await;
         pages(&marked, address, &PAGES).await;
         let mut command = Command::new(binaries::path("adit-proxy"));
         command.envs(environment).args(args).arg("--check-config");
@@ -309,5 +351,8 @@ async fn nor_does_what_is_served_for_mpps_users() {
 async fn seen_any(address: SocketAddr) -> String {
     let page = scraper::page(address, "/api/v1/backends").await.expect(200);
     let page: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
-    page["pools"][0]["name"].as_str().unwrap().to_owned()
+    page["data"]["pools"][0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

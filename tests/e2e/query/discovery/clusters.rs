@@ -38,7 +38,10 @@ fn pod_of(name: &str, fake: &FakePrometheus) -> Value {
 }
 
 fn watches(asked: &[Asked]) -> usize {
-    asked.iter().filter(|one| one.query.contains("watch=true")).count()
+    asked
+        .iter()
+        .filter(|one| one.query.contains("watch=true"))
+        .count()
 }
 
 /// Case 50. M14: every slice, only who is ready; a list again after 410, and a watch again after its end.
@@ -53,7 +56,11 @@ async fn all_slices_of_a_service_are_followed() {
     cluster.put(SLICES, slice_of("prom-2", b));
     let world = World::new(&pool("service: prometheus, port: web"), |folder| {
         write(folder, "ca.pem", &ca);
-        write(folder, "kubeconfig", &cluster.kubeconfig(CA, "{token: t0ken}"));
+        write(
+            folder,
+            "kubeconfig",
+            &cluster.kubeconfig(CA, "{token: t0ken}"),
+        );
     })
     .await;
     world.lists(&[found(a), found(b)]).await;
@@ -70,9 +77,15 @@ async fn all_slices_of_a_service_are_followed() {
     let ours = &cluster;
     let another_watch = async || {
         let before = watches(&ours.asked());
-        ours.until("another watch", |asked| watches(asked) > before).await;
+        ours.until("another watch", |asked| watches(asked) > before)
+            .await;
     };
-    for (end, fake) in [(End::Clean, a), (End::Cut, c), (End::Expired, a), (End::Error, c)] {
+    for (end, fake) in [
+        (End::Clean, a),
+        (End::Cut, c),
+        (End::Expired, a),
+        (End::Error, c),
+    ] {
         cluster.end(end);
         another_watch().await;
         cluster.put(SLICES, slice_of("prom-1", fake));
@@ -150,7 +163,11 @@ async fn a_rotated_token_is_no_loop_of_refusals() {
     cluster.put(SLICES, slice_of("prom-1", a));
     let world = World::new(&pool("service: prometheus"), |folder| {
         write(folder, "token", "first\n");
-        write(folder, "kubeconfig", &cluster.kubeconfig("", "{tokenFile: token}"));
+        write(
+            folder,
+            "kubeconfig",
+            &cluster.kubeconfig("", "{tokenFile: token}"),
+        );
     })
     .await;
     world.lists(&[found(a)]).await;
@@ -159,7 +176,9 @@ async fn a_rotated_token_is_no_loop_of_refusals() {
     cluster.demand("second");
     let before = cluster.asked().len();
     cluster.end(End::Clean);
-    cluster.until("another watch", |asked| watches(asked) == 2).await;
+    cluster
+        .until("another watch", |asked| watches(asked) == 2)
+        .await;
     cluster.put(SLICES, slice_of("prom-1", b));
     world.lists(&[found(b)]).await;
     for asked in &cluster.asked()[before..] {
@@ -253,13 +272,21 @@ async fn dcos_is_logged_in_to_and_again_when_the_token_has_expired() {
     }
     // mpp panicked.
     for (more, broken, says) in [
-        (", tls: {ca_file: ca.pem}", None, "set principal_secret_file"),
+        (
+            ", tls: {ca_file: ca.pem}",
+            None,
+            "set principal_secret_file",
+        ),
         (
             ", principal_secret_file: secret, tls: {ca_file: ca.pem}",
             Some(json!({"uid": "adit"})),
             "private_key is missing",
         ),
-        (", tls: {insecure_skip_verify: true}", None, "set principal_secret_file"),
+        (
+            ", tls: {insecure_skip_verify: true}",
+            None,
+            "set principal_secret_file",
+        ),
         ("", None, "certificate"),
     ] {
         let world = World::new(&pool(more), |folder| {

@@ -37,11 +37,16 @@ async fn lines_as_people_write_them_are_backends_with_their_prefix_and_user() {
         let user = seen.field("authorization");
         assert_eq!(user.as_deref(), Some("Basic Z3JhZmFuYTpzQGNyZXQ="));
     }
-    world.write("endpoints", &format!("http://grafana:s%40cret@{}", locked.address()));
+    world.write(
+        "endpoints",
+        &format!("http://grafana:s%40cret@{}", locked.address()),
+    );
     world.lists(&both[1..]).await;
     world.answers_of(&["locked"]).await;
     below.all_closed().await;
-    world.has_no_series_with(&format!("{}/prom", below.address())).await;
+    world
+        .has_no_series_with(&format!("{}/prom", below.address()))
+        .await;
 }
 
 /// Case 56: the last list counts for the grace, and then as long as there is no other.
@@ -59,27 +64,37 @@ async fn a_file_that_has_vanished_counts_for_the_grace() {
     let prepare = |folder: &std::path::Path| super::write(folder, "endpoints", &url);
     // Within an hour.
     let world = World::new(&pool("1h", &ours.url()), prepare).await;
-    world.lists(&[of(&ours, "static"), of(&listed, "file")]).await;
+    world
+        .lists(&[of(&ours, "static"), of(&listed, "file")])
+        .await;
     std::fs::remove_file(world.path("endpoints")).unwrap();
     let error = world.source("file", "failing").await;
     assert!(error.contains("endpoints: No such file"), "{error}");
-    world.lists(&[of(&ours, "static"), of(&listed, "file")]).await;
+    world
+        .lists(&[of(&ours, "static"), of(&listed, "file")])
+        .await;
     let errors = "adit_proxy_query_discovery_errors_total{pool=\"main\",source=\"file\"}";
     assert!(world.metrics().await.series(errors) >= 1.0);
     // After a moment.
     let world = World::new(&pool("200ms", &ours.url()), prepare).await;
-    world.lists(&[of(&ours, "static"), of(&listed, "file")]).await;
+    world
+        .lists(&[of(&ours, "static"), of(&listed, "file")])
+        .await;
     std::fs::remove_file(world.path("endpoints")).unwrap();
     world.lists(&[of(&ours, "static")]).await;
     world.write("endpoints", &url);
-    world.lists(&[of(&ours, "static"), of(&listed, "file")]).await;
+    world
+        .lists(&[of(&ours, "static"), of(&listed, "file")])
+        .await;
     // Nobody else is there: an outage empties no pool.
     let world = World::new(&pool("200ms", ""), prepare).await;
     world.lists(&[of(&listed, "file")]).await;
     std::fs::remove_file(world.path("endpoints")).unwrap();
     world.source("file", "failing").await;
     world
-        .shows("the grace over", |pool| pool["sources"][0]["since_seconds"].as_f64() > Some(0.5))
+        .shows("the grace over", |pool| {
+            pool["sources"][0]["since_seconds"].as_f64() > Some(0.5)
+        })
         .await;
     world.lists(&[of(&listed, "file")]).await;
     assert_eq!(giver(&ask(world.query()).await.expect(200)), "listed");
@@ -126,11 +141,16 @@ async fn another_password_in_the_file_is_used_at_once() {
     });
     let line = |password: &str| format!("http://u:{password}@{}\n", locked.address());
     let pool = "discovery: {file: [{path: endpoints, refresh: 100ms}]}";
-    let world = World::new(pool, |folder| super::write(folder, "endpoints", &line("first"))).await;
+    let world = World::new(pool, |folder| {
+        super::write(folder, "endpoints", &line("first"))
+    })
+    .await;
     world.healthy(1).await;
     locked.set(|state| state.authorization = Some("Basic dTpzZWNvbmQ=".to_owned())); // u:second
     world
-        .shows("it is refused", |pool| pool["backends"][0]["state"] != "healthy")
+        .shows("it is refused", |pool| {
+            pool["backends"][0]["state"] != "healthy"
+        })
         .await;
     world.write("endpoints", &line("second"));
     world.healthy(1).await;
@@ -147,14 +167,20 @@ async fn a_query_outlives_its_backend_and_leaves_no_series() {
         state.always("/api/v1/series", slow);
     });
     let pool = "discovery: {grace: 0s, file: [{path: endpoints, refresh: 100ms}]}";
-    let world = World::new(pool, |folder| super::write(folder, "endpoints", &leaves.url())).await;
+    let world = World::new(pool, |folder| {
+        super::write(folder, "endpoints", &leaves.url())
+    })
+    .await;
     world.healthy(1).await;
     let query = world.query();
-    let slow = tokio::spawn(async move {
-        adit_tests::scraper::page(query, "/api/v1/series?match[]=up").await
-    });
+    let slow =
+        tokio::spawn(
+            async move { adit_tests::scraper::page(query, "/api/v1/series?match[]=up").await },
+        );
     leaves
-        .until("the slow query", |journal| journal.of("/api/v1/series").len() == 1)
+        .until("the slow query", |journal| {
+            journal.of("/api/v1/series").len() == 1
+        })
         .await;
     world.write("endpoints", &stays.url());
     world.lists(&[of_the_file(&stays.url())]).await;
@@ -163,5 +189,7 @@ async fn a_query_outlives_its_backend_and_leaves_no_series() {
     let answer = slow.await.unwrap().expect(200);
     assert_eq!(giver(&answer), "leaves");
     leaves.all_closed().await;
-    world.has_no_series_with(&leaves.address().to_string()).await;
+    world
+        .has_no_series_with(&leaves.address().to_string())
+        .await;
 }

@@ -72,15 +72,23 @@ async fn an_endpoint_behind_a_password_says_where_backends_are() {
     world.lists(&[found(a)]).await;
     world.healthy(1).await;
     world.answers_of(&["a"]).await;
-    let request = endpoint.target.nth_request(0).await;
+    let request = endpoint.target.nth_request(1).await;
     assert_eq!(request.path(), "/sd?team=x");
     assert_eq!(request.field("authorization").as_deref(), Some(USER));
     for (status, body, says) in [
         (500, "broken".to_owned(), "it answered 500"),
         (200, "[{\"targets\": [\"a:1\"".to_owned(), "its list:1:"),
-        (200, "<html>login</html>".to_owned(), "its list:1:1: expected"),
+        (
+            200,
+            "<html>login</html>".to_owned(),
+            "its list:1:1: expected",
+        ),
         (302, String::new(), "redirects are not followed"),
-        (200, " ".repeat((8 << 20) + 1), "its list has over 8388608 bytes"),
+        (
+            200,
+            " ".repeat((8 << 20) + 1),
+            "its list has over 8388608 bytes",
+        ),
     ] {
         endpoint.say(status, body);
         world
@@ -101,7 +109,7 @@ async fn an_endpoint_behind_a_password_says_where_backends_are() {
     // A list that is suddenly empty counts after the grace.
     let asked = endpoint.target.requests().len();
     endpoint.say(200, "[]");
-    endpoint.target.nth_request(asked + 2).await;
+    endpoint.target.nth_request(asked + 3).await;
     world.lists(&[found(b)]).await;
     world.answers_of(&["b"]).await;
 }

@@ -63,7 +63,7 @@ pub(super) fn giver(answer: &Answer) -> String {
 pub(super) async fn seen(pages: SocketAddr, pool: &str) -> Value {
     let page = scraper::page(pages, "/api/v1/backends").await.expect(200);
     let page: Value = serde_json::from_str(&page.text()).unwrap();
-    let pools = page["pools"].as_array().unwrap();
+    let pools = page["data"]["pools"].as_array().unwrap();
     let pool = pools.iter().find(|one| one["name"] == pool);
     pool.cloned().unwrap_or(Value::Null)
 }
@@ -74,7 +74,12 @@ pub(super) fn backends(pool: &Value) -> Vec<String> {
         let text = |key: &str| backend[key].as_str().unwrap().to_owned();
         format!("{} {}", text("url"), text("source"))
     };
-    let mut all: Vec<_> = pool["backends"].as_array().into_iter().flatten().map(of).collect();
+    let mut all: Vec<_> = pool["backends"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(of)
+        .collect();
     all.sort();
     all
 }
@@ -89,7 +94,10 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
         write(folder.path(), "proxy.yml", config);
-        let file = format!("--config.file={}", folder.path().join("proxy.yml").display());
+        let file = format!(
+            "--config.file={}",
+            folder.path().join("proxy.yml").display()
+        );
         let mut all = vec!["--query.listen-address=127.0.0.1:0", &*file];
         all.extend(flags);
         let proxy = Proxy::start(&all).await;
@@ -116,13 +124,17 @@ impl World {
     pub(super) async fn lists(&self, expected: &[String]) -> Value {
         let mut expected = expected.to_vec();
         expected.sort();
-        eventually(PATIENCE, &format!("backends are {expected:?}"), async || {
-            let pool = self.pool().await;
-            match backends(&pool) == expected {
-                true => Ok(pool),
-                false => Err(pool.to_string()),
-            }
-        })
+        eventually(
+            PATIENCE,
+            &format!("backends are {expected:?}"),
+            async || {
+                let pool = self.pool().await;
+                match backends(&pool) == expected {
+                    true => Ok(pool),
+                    false => Err(pool.to_string()),
+                }
+            },
+        )
         .await
     }
 
@@ -155,7 +167,9 @@ impl World {
         };
         let what = format!("{kind} is {state}");
         let pool = self
-            .shows(&what, |pool| of_it(pool).is_some_and(|it| it["state"] == state))
+            .shows(&what, |pool| {
+                of_it(pool).is_some_and(|it| it["state"] == state)
+            })
             .await;
         let error = of_it(&pool).unwrap()["error"].clone();
         error.as_str().unwrap_or_default().to_owned()
@@ -181,7 +195,9 @@ impl World {
     /// Waits until no series has this in it.
     pub(super) async fn has_no_series_with(&self, part: &str) {
         eventually(PATIENCE, &format!("no series with {part}"), async || {
-            let page = scraper::page(self.proxy.address, "/metrics").await.expect(200);
+            let page = scraper::page(self.proxy.address, "/metrics")
+                .await
+                .expect(200);
             let page = page.text();
             match page.lines().find(|line| line.contains(part)) {
                 None => Ok(()),

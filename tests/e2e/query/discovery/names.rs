@@ -80,7 +80,10 @@ async fn services_have_priorities() {
         let service = |port: u16, priority: u16| {
             format!("--srv-host=_prom._tcp.test,localhost,{port},{priority},5")
         };
-        [service(main.port(), priorities.0), service(spare.port(), priorities.1)]
+        [
+            service(main.port(), priorities.0),
+            service(spare.port(), priorities.1),
+        ]
     };
     let (first, second) = (records(false), records(true));
     let Some(dnsmasq) = Dnsmasq::start(&first.each_ref().map(String::as_str)) else {
@@ -91,8 +94,15 @@ async fn services_have_priorities() {
     world.lists(&found).await;
     let pool = world.healthy(2).await;
     for backend in pool["backends"].as_array().unwrap() {
-        let is_main = backend["url"].as_str().unwrap().ends_with(&main.port().to_string());
-        assert_eq!(backend["priority"], if is_main { 10 } else { 20 }, "{backend}");
+        let is_main = backend["url"]
+            .as_str()
+            .unwrap()
+            .ends_with(&main.port().to_string());
+        assert_eq!(
+            backend["priority"],
+            if is_main { 10 } else { 20 },
+            "{backend}"
+        );
         assert_eq!(backend["weight"], 5, "{backend}");
     }
     for _ in 0..10 {
@@ -104,7 +114,10 @@ async fn services_have_priorities() {
             pool["backends"].as_array().unwrap().iter().any(|backend| {
                 backend["priority"] == 10
                     && backend["state"] == "healthy"
-                    && backend["url"].as_str().unwrap().ends_with(&spare.port().to_string())
+                    && backend["url"]
+                        .as_str()
+                        .unwrap()
+                        .ends_with(&spare.port().to_string())
             })
         })
         .await;

@@ -29,14 +29,19 @@ async fn fifty_swaps_leave_nothing_and_no_read_fails() {
     write(folder.path(), "endpoints", &text(0));
     let pool = "name: main, discovery: {grace: 0s, file: [{path: endpoints, refresh: 100ms}]}";
     write(folder.path(), "proxy.yml", &pools(&[pool]));
-    let file = format!("--config.file={}", folder.path().join("proxy.yml").display());
+    let file = format!(
+        "--config.file={}",
+        folder.path().join("proxy.yml").display()
+    );
     let flags = [&*file, "--query.listen-address=127.0.0.1:0"];
     let proxy = binaries::Proxy::start(&flags).await;
     let lines = proxy.program.lines("msg=listening", 2).await;
     let query = lines.iter().find_map(|line| {
         let fields = log::line(line).ok()?;
         let is_query = fields.get("roles")?.contains("query");
-        is_query.then(|| fields.get("address")?.parse().ok()).flatten()
+        is_query
+            .then(|| fields.get("address")?.parse().ok())
+            .flatten()
     });
     let query = query.unwrap_or_else(|| panic!("{lines:?}"));
     let is_listed = |first: usize| {
@@ -46,7 +51,11 @@ async fn fifty_swaps_leave_nothing_and_no_read_fails() {
         async move {
             eventually(PATIENCE, "the next list", async || {
                 let now = backends(&seen(proxy.address, "main").await);
-                if now == expected { Ok(()) } else { Err(format!("{now:?}")) }
+                if now == expected {
+                    Ok(())
+                } else {
+                    Err(format!("{now:?}"))
+                }
             })
             .await;
         }
@@ -77,7 +86,10 @@ async fn fifty_swaps_leave_nothing_and_no_read_fails() {
         }
     })
     .await;
-    let page = scraper::page(proxy.address, "/metrics").await.expect(200).text();
+    let page = scraper::page(proxy.address, "/metrics")
+        .await
+        .expect(200)
+        .text();
     for gone in &fakes[2..] {
         let address = gone.address().to_string();
         let line = page.lines().find(|line| line.contains(&address));

@@ -15,8 +15,17 @@ use super::{World, write};
 /// Case 55.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_found_by_several_is_one_as_the_first_has_it() {
-    let fakes = ["common", "static", "file", "dns", "http", "kubernetes", "marathon", "tunnel"]
-        .map(FakePrometheus::start);
+    let fakes = [
+        "common",
+        "static",
+        "file",
+        "dns",
+        "http",
+        "kubernetes",
+        "marathon",
+        "tunnel",
+    ]
+    .map(FakePrometheus::start);
     let [common, written, listed, named, at_url, pod, task, offered] = &fakes;
     let srv = |fake: &FakePrometheus| {
         format!("--srv-host=_prom._tcp.test,127.0.0.1.,{},40,7", fake.port())
@@ -41,7 +50,10 @@ async fn whoever_is_found_by_several_is_one_as_the_first_has_it() {
         kubernetes.put(SLICES, slice);
     }
     let marathon = FakeMarathon::start(1, "", None).await;
-    marathon.put(app("/prom", &[("127.0.0.1", common.port()), ("127.0.0.1", task.port())]));
+    marathon.put(app(
+        "/prom",
+        &[("127.0.0.1", common.port()), ("127.0.0.1", task.port())],
+    ));
     let pool = format!(
         "backends: [{{url: 'http://127.0.0.1:{0}', name: ours, priority: 3, weight: 9}}, '{1}'], \
          discovery: {{file: [{{path: endpoints, refresh: 100ms, priority: 60}}], \
@@ -85,10 +97,17 @@ async fn whoever_is_found_by_several_is_one_as_the_first_has_it() {
     let pool = world.healthy(8).await;
     let ours = pool["backends"].as_array().unwrap().iter();
     let ours: Vec<_> = ours.filter(|backend| backend["name"] == "ours").collect();
-    assert_eq!((&ours[0]["priority"], &ours[0]["weight"]), (&json!(3), &json!(9)));
+    assert_eq!(
+        (&ours[0]["priority"], &ours[0]["weight"]),
+        (&json!(3), &json!(9))
+    );
     // Each source has both of its own, whoever came first; only two of the static ones are apart.
     for source in pool["sources"].as_array().unwrap() {
-        let own = if ["static", "tunnel"].contains(&source["kind"].as_str().unwrap()) { 1 } else { 2 };
+        let own = if ["static", "tunnel"].contains(&source["kind"].as_str().unwrap()) {
+            1
+        } else {
+            2
+        };
         assert_eq!(source["backends"], own, "{source}");
         assert_eq!(source["state"], "answering", "{source}");
     }
@@ -100,10 +119,12 @@ async fn whoever_is_found_by_several_is_one_as_the_first_has_it() {
     client.stop().await;
     drop((endpoint, dnsmasq, kubernetes, marathon));
     world.lists(&expected).await;
-    world.shows("the tunnel is down", |pool| {
-        let all = pool["backends"].as_array().unwrap();
-        all.iter().any(|one| one["source"] == "tunnel" && one["state"] == "down")
-    })
-    .await;
+    world
+        .shows("the tunnel is down", |pool| {
+            let all = pool["backends"].as_array().unwrap();
+            all.iter()
+                .any(|one| one["source"] == "tunnel" && one["state"] == "down")
+        })
+        .await;
     world.answers_of(&["static"]).await;
 }
