@@ -323,7 +323,9 @@ async fn nor_does_what_is_served_for_mpps_users() {
             }
         })
         .await;
-        let status = scraper::page(address, "/mpp/status").await.expect(200);
+        let line_of_it = log::line(&program.line("roles=query").await).unwrap();
+        let query = line_of_it["address"].parse().unwrap();
+        let status = scraper::page(query, "/mpp/status").await.expect(200);
         assert!(
             status.text().contains(&line.address().to_string()),
             "{}",
@@ -331,7 +333,7 @@ async fn nor_does_what_is_served_for_mpps_users() {
         );
         pages(
             &marked,
-            address,
+            query,
             &["/mpp/status", "/mpp/metrics", "/mpp/health"],
         )
         .await;
