@@ -16,8 +16,6 @@ use crate::wait::{PATIENCE, eventually};
 
 /// How often a port is tried that another process may have taken meanwhile.
 const ATTEMPTS: usize = 5;
-/// In its folder.
-const CONFIG: &str = "prometheus.yml";
 
 /// A running Prometheus, with its own folder.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ impl Prometheus {
 
     async fn over(samples: Option<&str>, interval: &str, scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join(CONFIG);
+        let file = folder.path().join("prometheus.yml");
         let config = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\n\
              scrape_configs:\n{scrape_configs}\n"
@@ -81,7 +79,6 @@ impl Prometheus {
         }
         for _ in 0..ATTEMPTS {
             let address = SocketAddr::from(([127, 0, 0, 1], ports::unused()));
-            let program = Program::start(&command(&folder, address));
             let program = Program::start(&command(address, folder.path()));
             // It has bound its port before it says so; on somebody else's it ends.
             if program.line_or_end("Server is ready").await.is_some() {
@@ -116,6 +113,16 @@ impl Prometheus {
         self.program.line("See you next time!").await;
     }
 
+    /// Starts it again where it was, over the data it has, and returns when it is ready. What still
+    /// runs of it is killed first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.launch_again();
+        self.program.line("Server is ready").await;
+    }
+
     /// Starts it again over its data and where it was, when it has ended, and returns at once.
     pub fn launch_again(&mut self) {
         self.kill();
@@ -125,17 +132,6 @@ impl Prometheus {
     /// Ends it as a power cut would, and gives the moment.
     pub fn kill(&mut self) -> Instant {
         self.program.kill()
-    }
-
-    /// Starts it again where it was, over the data it has, and returns when it is ready. What still
-    /// runs of it is killed first.
-    ///
-    /// # Panics
-    /// When it does not start.
-    pub async fn restart(&mut self) {
-        self.program.kill();
-        self.program = Program::start(&command(&self.folder, self.address));
-        self.program.line("Server is ready").await;
     }
 
     /// What it says of the only target of `job`.
@@ -257,13 +253,6 @@ impl Prometheus {
     }
 }
 
-/// It, listening there, with what is in its folder.
-fn command(folder: &TempDir, address: SocketAddr) -> Command {
-    let mut command = Command::new(debian("prometheus", "prometheus"));
-    let inside = |name: &str| folder.path().join(name).display().to_string();
-    command
-        .arg(format!("--config.file={}", inside(CONFIG)))
-        .arg(format!("--storage.tsdb.path={}", inside("data")))
 fn command(address: SocketAddr, folder: &Path) -> Command {
     let mut command = Command::new(debian("prometheus", "prometheus"));
     let file = folder.join("prometheus.yml");
