@@ -9,13 +9,16 @@ SEED ?=
 # For `make fuzz`, each target.
 TIME ?= 5m
 
-.PHONY: help run test fuzz-smoke fuzz soak audit release fmt
+.PHONY: help run run-query test fuzz-smoke fuzz soak audit release fmt
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Scrape a real exporter through a tunnel on this machine, until Ctrl-C
 	@examples/quickstart/run
+
+run-query: ## Make one Prometheus out of two on this machine, until Ctrl-C
+	@examples/query/run
 
 test: ## Install what the tests need (as root), then check format, lints and everything else
 	@tests/install-peers

@@ -55,7 +55,10 @@ async fn prometheus_accepts_every_configuration_we_show() {
         }
     }
     assert!(shown >= 6, "{shown} blocks found");
-    promtool_accepts(&root().join("examples/quickstart/prometheus.yml")).await;
+    for example in ["quickstart", "query"] {
+        let file = root().join("examples").join(example);
+        promtool_accepts(&file.join("prometheus.yml")).await;
+    }
 }
 
 #[test]
@@ -166,7 +169,11 @@ fn our_programs_accept_the_query_side_we_show() {
     let mut others = Vec::new();
     for block in blocks("docs/query.md") {
         if block.starts_with("# client") {
-            let config = adit_client::Config::from_args([written("client.yml", &block)]).unwrap();
+            let flags = [
+                "--proxy-url=http://127.0.0.1:1".to_owned(),
+                written("client.yml", &block),
+            ];
+            let config = adit_client::Config::from_args(flags).unwrap();
             assert_eq!(config.targets.len(), 1);
             others.push("client");
         } else if block.starts_with("# kubernetes") {
@@ -230,7 +237,7 @@ fn our_proxy_accepts_every_key_of_a_pool_that_we_name() {
             named += 1;
         }
     }
-    assert!(named >= 30, "{named}");
+    assert!(named >= 28, "{named}");
     let (_folder, file) = adit_tests::pair::config(&block);
     let flags = ["--query.listen-address=127.0.0.1:0".to_owned(), file];
     let config = adit_proxy::Config::from_args(flags).unwrap();
@@ -249,7 +256,7 @@ fn every_metric_of_the_query_side_is_in_the_table() {
     let source = std::fs::read_to_string(source).unwrap();
     let names = source.split("\"query_").skip(1);
     let names: Vec<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
-    assert!(names.len() >= 28, "{names:?}");
+    assert!(names.len() >= 26, "{names:?}");
     for name in names {
         let whole = page.contains(&format!("`adit_proxy_query_{name}"));
         let rest = name.strip_prefix("backend_");
@@ -317,4 +324,36 @@ async fn make_run_scrapes_says_so_and_leaves_nothing_behind() {
         TcpStream::connect(prometheus).await.is_err(),
         "{prometheus} still listens"
     );
+}
+
+/// With the real servers: the one that answers is killed, and the other one answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_query_example_loses_a_server_and_goes_on() {
+    let bin = binaries::path("adit-proxy");
+    let script = format!(
+        "ADIT_BIN={} exec {} >&2",
+        bin.parent().unwrap().display(),
+        root().join("examples/query/run").display()
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]);
+    let run = Program::start(&command);
+    let lose = run.line("  lose one ").await;
+    let ids: Vec<&str> = lose.split("kill ").skip(1).collect();
+    let ids = ids.iter().map(|rest| rest.split(' ').next().unwrap());
+    let ids: Vec<&str> = ids.collect();
+    let first = run.line("=> answered by ").await;
+    let victim = match first.ends_with("by b:9090") {
+        true => ids[1],
+        false => ids[0],
+    };
+    let kill = format!("kill {victim}");
+    let killed = Command::new("/bin/sh").args(["-c", &kill]).status();
+    assert!(killed.unwrap().success(), "{kill}");
+    let lines = run.lines("=> ", 2).await;
+    assert!(lines[1].contains("=> answered by "), "{lines:?}");
+    assert_ne!(lines[0][8..], lines[1][8..], "somebody else answers");
+    run.signal("INT");
+    let ended = run.finished().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
 }
