@@ -68,7 +68,7 @@ pub(crate) struct Backend {
 /// The way to it.
 #[derive(Debug)]
 enum Reach {
-    Direct(Direct),
+    Direct(Box<Direct>),
     Tunnel(Tunnel),
 }
 
@@ -92,7 +92,7 @@ impl Backend {
         let reach = match url.way {
             Way::Direct(scheme) => {
                 let direct = Direct::new(scheme, &manner.tls, shown);
-                Reach::Direct(direct.map_err(of_it)?)
+                Reach::Direct(Box::new(direct.map_err(of_it)?))
             }
             Way::Tunnel => Reach::Tunnel(Tunnel::new(registry, &url.address, shown)),
         };
@@ -125,7 +125,9 @@ impl Backend {
         let shown = Shown::of(&found).unwrap();
         let scheme = adit_common::target::Scheme::Http;
         Arc::new(Self {
-            reach: Reach::Direct(Direct::new(scheme, &found.manner.tls, shown).unwrap()),
+            reach: Reach::Direct(Box::new(
+                Direct::new(scheme, &found.manner.tls, shown).unwrap(),
+            )),
             name: name.into(),
             url,
             priority: 0,
