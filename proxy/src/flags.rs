@@ -59,6 +59,10 @@ pub struct Flags {
     #[arg(skip)]
     mpp: Option<Arc<Pool>>,
 
+    /// The flag of mpp's by which a secret was typed.
+    #[arg(skip)]
+    bare_secret: Option<String>,
+
     /// Path below which tunnels, pages and path-style scrapes are, behind a front proxy
     #[arg(long = "web.route-prefix", value_name = "/PREFIX", default_value = "/", value_parser = prefix, help_heading = LISTENING)]
     web_route_prefix: String,
@@ -192,13 +196,14 @@ impl Flags {
         I: IntoIterator<Item = OsString>,
     {
         let typed = mpp::translate(typed.into_iter().collect(), variable);
-        let Translated { arguments, pool } = typed.map_err(FlagError::Meaning)?;
-        let mut flags = Self::try_parse_from(arguments)?;
-        flags.mpp = pool;
+        let typed: Translated = typed.map_err(FlagError::Meaning)?;
+        let mut flags = Self::try_parse_from(typed.arguments)?;
+        flags.mpp = typed.pool;
+        flags.bare_secret = typed.bare_secret;
         Ok(flags)
     }
 
-    /// What is meant by it.
+    /// What is meant by it. What is unwise is logged.
     ///
     /// # Errors
     /// Flags that contradict each other, by name, with the way out.
@@ -211,6 +216,13 @@ impl Flags {
                 humantime::format_duration(self.scrape_default_timeout),
                 humantime::format_duration(self.scrape_max_timeout),
             )));
+        }
+        if let Some(flag) = &self.bare_secret {
+            tracing::warn!(
+                flag,
+                "a secret among a process' arguments can be read by everybody on this machine: use \
+                 MPP_MARATHON_PRINCIPAL_SECRET, or principal_secret_file in --config.file"
+            );
         }
         let web = Arc::new(Web::open(self.web_config_file.clone())?);
         let listens = !self.query_listen_address.is_empty();

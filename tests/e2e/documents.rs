@@ -116,7 +116,7 @@ fn our_proxy_accepts_the_access_we_show() {
     let folder = tempfile::tempdir().unwrap();
     let web = folder.path().join("web.yml");
     let hash = "$2y$10$1iVpfkrXJlRRTTbqaW2eNOUyxQqvpTKZPRHBsEIGvNQAhEsXzNCi6";
-    let users = format!("basic_auth_users: {{prometheus: {hash}, ops: {hash}}}\n");
+    let users = format!("basic_auth_users: {{prometheus: {hash}, grafana: {hash}, ops: {hash}}}\n");
     std::fs::write(&web, users).unwrap();
     for block in blocks {
         let file = folder.path().join("proxy.yml");
@@ -124,6 +124,8 @@ fn our_proxy_accepts_the_access_we_show() {
         let flags = [
             format!("--config.file={}", file.display()),
             format!("--web.config.file={}", web.display()),
+            "--query.listen-address=127.0.0.1:0".to_owned(),
+            "--query.backend=http://prom-a:9090".to_owned(),
         ];
         let config = adit_proxy::Config::from_args(flags).unwrap();
         let access = config.settings.access;
@@ -149,6 +151,113 @@ fn our_proxy_accepts_the_limits_we_show() {
     }
 }
 
+/// Blocks that begin with a comment are for others.
+#[test]
+fn our_programs_accept_the_query_side_we_show() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("b.password"), "secret\n").unwrap();
+    std::fs::copy(Authority::new().ca_file(), folder.path().join("ca.pem")).unwrap();
+    let written = |name: &str, block: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, block).unwrap();
+        format!("--config.file={}", file.display())
+    };
+    let mut pools = Vec::new();
+    let mut others = Vec::new();
+    for block in blocks("docs/query.md") {
+        if block.starts_with("# client") {
+            let config = adit_client::Config::from_args([written("client.yml", &block)]).unwrap();
+            assert_eq!(config.targets.len(), 1);
+            others.push("client");
+        } else if block.starts_with("# kubernetes") {
+            others.push("kubernetes");
+        } else {
+            let flags = [
+                "--query.listen-address=127.0.0.1:0".to_owned(),
+                written("proxy.yml", &block),
+            ];
+            let config = adit_proxy::Config::from_args(flags).unwrap();
+            let lines = config.summary().into_iter();
+            pools.extend(lines.filter(|line| line.starts_with("pool ")));
+        }
+    }
+    assert_eq!(others, ["kubernetes", "client"]);
+    // The longer prefix is tried first.
+    assert_eq!(pools.len(), 3, "{pools:#?}");
+    assert!(pools[0].starts_with("pool long-term at /long: most-data of http://thanos:10902"));
+    let written = "http://prom-a:9090, b (https://prom-b.example:443/prometheus), tunnel://pi:9090";
+    assert!(pools[1].ends_with(written), "{pools:#?}");
+    for source in [
+        "file ",
+        "dns _web._tcp.prometheus.example SRV",
+        "dns prometheus.example:9090",
+        "http https://inventory.example/prometheus",
+        "kubernetes monitoring/prometheus-operated port web",
+        "marathon /prometheus",
+        "tunnel job=\"prometheus\"",
+    ] {
+        assert!(pools[2].contains(source), "{source}: {}", pools[2]);
+    }
+}
+
+/// Every value that the page's table has for a key.
+#[test]
+fn our_proxy_accepts_every_key_of_a_pool_that_we_name() {
+    let page = std::fs::read_to_string(root().join("docs/query.md")).unwrap();
+    let table = page.split("| key | default | |").nth(1).unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let block = "query:\n  pools:\n  - backends: [http://a:9090, http://b:9090]\n    \
+                 hosts: [prom.example]\n    path_prefix: /eu\n    selection_interval: 10s\n    \
+                 most_data: {metric: ingested-samples, hysteresis: 5%, hold: 3}\n    \
+                 affinity: [primary, cookie, source-address, {header: X-Dashboard-Uid}]\n    \
+                 cookie: {name: adit_backend, path: /, max_age: 1h}\n    \
+                 source_address: {ipv4_prefix: 32, ipv6_prefix: 64}\n    \
+                 allow: {write: true, admin: true, lifecycle: true, debug: true, unknown: false}\n    \
+                 timeout: 2m\n    request_body: 10MiB\n    response_hold: 1MiB\n    \
+                 backend_requests: 256\n    retry: {attempts: 3, budget: 20%, header_timeout: 10s}\n    \
+                 hedge: {quantile: 95%, min: 250ms, max: 5s, budget: 5%}\n    \
+                 health: {interval: 5s, timeout: 2s, rise: 2, fall: 2, query: up, ready_path: /x, \
+                 max_staleness: 2m, warm_up: 30s, warm_up_targets: 90%, consecutive_failures: 3, \
+                 ejection: 10s, max_ejection: 5m, max_ejected: 50%}\n  \
+                 - {name: spare, strategy: first-available, fail_back: 1m, backends: [http://c:9090]}\n";
+    let block = block.replacen("- backends", "- name: main\n    backends", 1);
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let keys = row.split(" | ").next().unwrap();
+        for key in keys.split('`').skip(1).step_by(2) {
+            let key = key.rsplit('.').next().unwrap();
+            assert!(block.contains(&format!("{key}:")), "{key} of {row}");
+            named += 1;
+        }
+    }
+    assert!(named >= 30, "{named}");
+    let (_folder, file) = adit_tests::pair::config(&block);
+    let flags = ["--query.listen-address=127.0.0.1:0".to_owned(), file];
+    let config = adit_proxy::Config::from_args(flags).unwrap();
+    let summary = config.summary().join("\n");
+    assert!(
+        summary.contains("pool spare: first-available of"),
+        "{summary}"
+    );
+}
+
+/// A family whose names begin alike is written out once.
+#[test]
+fn every_metric_of_the_query_side_is_in_the_table() {
+    let page = std::fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let source = root().join("proxy/src/metrics/query.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let names = source.split("\"query_").skip(1);
+    let names: Vec<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(names.len() >= 28, "{names:?}");
+    for name in names {
+        let whole = page.contains(&format!("`adit_proxy_query_{name}"));
+        let rest = name.strip_prefix("backend_");
+        let short = rest.is_some_and(|rest| page.contains(&format!("`…_{rest}")));
+        assert!(whole || short, "docs/operating.md says nothing of {name}");
+    }
+}
+
 #[test]
 fn every_flag_the_documents_name_exists() {
     let help: String = ["adit-proxy", "adit-client"]
@@ -167,6 +276,8 @@ fn every_flag_the_documents_name_exists() {
         "docs/authentication.md",
         "docs/web-config.md",
         "docs/migrating-from-pushprox.md",
+        "docs/migrating-from-mpp.md",
+        "docs/query.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let named = text.split("--").skip(1).filter_map(|rest| {
@@ -174,7 +285,10 @@ fn every_flag_the_documents_name_exists() {
             let flag = rest[..end].trim_end_matches(['.', '-']);
             (flag.len() > 2).then_some(flag)
         });
-        for flag in named {
+        // mpp's own stand in the first column of its page's table.
+        let is_mpps =
+            |flag: &str| page.ends_with("-mpp.md") && text.contains(&format!("| `{flag}` |"));
+        for flag in named.filter(|flag| !is_mpps(flag)) {
             assert!(help.contains(&format!("--{flag}")), "{page}: --{flag}");
         }
     }

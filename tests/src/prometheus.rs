@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub struct Prometheus {
     /// Where it listens.
     pub address: SocketAddr,
     program: Program,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What it says of one target.
@@ -53,7 +54,19 @@ impl Prometheus {
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn with_interval(interval: &str, scrape_configs: &str) -> Self {
-        let path = debian("prometheus", "prometheus");
+        Self::over(None, interval, scrape_configs).await
+    }
+
+    /// Scraping every second, over the samples of a page that has a time with each, as promtool makes blocks
+    /// of them: `name{labels} value seconds`.
+    ///
+    /// # Panics
+    /// When one of the two is not installed, or does not take it.
+    pub async fn with_history(samples: &str, scrape_configs: &str) -> Self {
+        Self::over(Some(samples), "1s", scrape_configs).await
+    }
+
+    async fn over(samples: Option<&str>, interval: &str, scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("prometheus.yml");
         let config = format!(
@@ -61,25 +74,18 @@ impl Prometheus {
              scrape_configs:\n{scrape_configs}\n"
         );
         std::fs::write(&file, config).expect("written");
+        if let Some(samples) = samples {
+            make_blocks(samples, folder.path()).await;
+        }
         for _ in 0..ATTEMPTS {
             let address = SocketAddr::from(([127, 0, 0, 1], ports::unused()));
-            let mut command = Command::new(&path);
-            command
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!(
-                    "--storage.tsdb.path={}",
-                    folder.path().join("data").display()
-                ))
-                .arg(format!("--web.listen-address={address}"))
-                // No second thoughts about the machine's memory: many run side by side.
-                .env("GOMAXPROCS", "1");
-            let program = Program::start(&command);
+            let program = Program::start(&command(address, folder.path()));
             // It has bound its port before it says so; on somebody else's it ends.
             if program.line_or_end("Server is ready").await.is_some() {
                 return Self {
                     address,
                     program,
-                    _folder: folder,
+                    folder,
                 };
             }
             let log = program.log();
@@ -89,6 +95,38 @@ impl Prometheus {
             );
         }
         panic!("Prometheus found no free port in {ATTEMPTS} attempts");
+    }
+
+    /// Has it end as its init system would.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn terminate(&self) {
+        self.program.signal("TERM");
+    }
+
+    /// Waits until it has said that it ends.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ended(&self) {
+        self.program.line("See you next time!").await;
+    }
+
+    /// Starts it again where it was, over the data it has, and returns when it is ready. What still
+    /// runs of it is killed first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.launch_again();
+        self.program.line("Server is ready").await;
+    }
+
+    /// Starts it again over its data and where it was, when it has ended, and returns at once.
+    pub fn launch_again(&mut self) {
+        self.kill();
+        self.program = Program::start(&command(self.address, self.folder.path()));
     }
 
     /// Ends it as a power cut would, and gives the moment.
@@ -204,11 +242,40 @@ impl Prometheus {
         .await
     }
 
-    async fn api(&self, path: &str) -> Value {
+    /// What its API answers: the value of `data`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn api(&self, path: &str) -> Value {
         let answer = scraper::page(self.address, path).await.expect(200);
         let json: Value = serde_json::from_slice(&answer.body).expect("the api speaks json");
         json["data"].clone()
     }
+}
+
+fn command(address: SocketAddr, folder: &Path) -> Command {
+    let mut command = Command::new(debian("prometheus", "prometheus"));
+    let file = folder.join("prometheus.yml");
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            folder.join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        // No second thoughts about the machine's memory: many run side by side.
+        .env("GOMAXPROCS", "1");
+    command
+}
+
+async fn make_blocks(samples: &str, folder: &Path) {
+    let page = folder.join("samples");
+    std::fs::write(&page, format!("{samples}# EOF\n")).expect("written");
+    let data = folder.join("data");
+    let [page, data] = [page, data].map(|path| path.display().to_string());
+    let args = ["tsdb", "create-blocks-from", "openmetrics", &page, &data];
+    let made = Program::run(debian("promtool", "prometheus"), &args).await;
+    assert!(made.status.success(), "promtool: {made:?}");
 }
 
 fn percent_encoded(text: &str) -> String {

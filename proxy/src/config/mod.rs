@@ -230,7 +230,14 @@ impl Config {
             None => "scrapers: anybody, everything".to_owned(),
         });
         let pools = self.settings.query.pools.iter();
-        lines.extend(pools.map(|pool| format!("pool {pool}")));
+        for pool in pools {
+            lines.push(format!("pool {pool}"));
+            lines.extend(pool.besides().map(|besides| format!("pool {besides}")));
+        }
+        if self.mpp {
+            lines
+                .push("--compat.mpp: /mpp/health, /mpp/metrics and /mpp/status as well".to_owned());
+        }
         let limits = self.settings.limits.changed();
         if !limits.is_empty() {
             lines.push(format!("limits: {}", limits.join(", ")));

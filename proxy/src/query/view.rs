@@ -219,7 +219,7 @@ fn backend(
         ejected_seconds: ejected.map(|until| seconds(until - now)),
         wal_segments_replayed: standing.replay.map(|(done, _)| done),
         wal_segments: standing.replay.map(|(_, all)| all),
-        version: data.version.clone(),
+        version: data.version.as_deref().map(str::to_owned),
         uptime_seconds: data.now.zip(data.started).map(|(now, then)| now - then),
         history_seconds: data.history(),
         staleness_seconds: data.age,

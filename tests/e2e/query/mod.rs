@@ -1,6 +1,7 @@
 //! The query side: one Prometheus out of many.
 
 mod affinity;
+mod asking;
 mod asks;
 mod attempts;
 mod bodies;
@@ -9,6 +10,15 @@ mod health;
 mod hedging;
 mod limits;
 mod pool;
+mod real;
 mod refused;
 mod selection;
 mod streaming;
+mod grafana;
+mod homes;
+mod kills;
+mod promtool;
+mod remote_read;
+mod tunnel;
+mod mpp;
+mod users;

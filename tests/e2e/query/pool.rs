@@ -100,6 +100,21 @@ impl Pool {
             .await
     }
 
+    /// Waits until all that are well have shown what they have: from now on nobody is the first for want
+    /// of others.
+    pub(super) async fn all_are_known(&self) {
+        eventually(PATIENCE, "every score", async || {
+            let said = self.says().await;
+            let backends = said["backends"].as_array().cloned().unwrap_or_default();
+            let known = |one: &Value| one["state"] == "healthy" && one["score"].is_number();
+            match !backends.is_empty() && backends.iter().all(known) {
+                true => Ok(()),
+                false => Err(said.to_string()),
+            }
+        })
+        .await;
+    }
+
     /// Waits until it is the first, and well.
     pub(super) async fn is_first(&self, name: &str) -> Value {
         let first = |said: &Value| said["selected"] == true && said["state"] == "healthy";

@@ -134,6 +134,11 @@ pub(super) fn take(
     let mut rest = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
+        if argument == "-v" {
+            // Its own word for it.
+            rest.push("--version".into());
+            continue;
+        }
         let Some((row, spelling, attached)) = argument.to_str().and_then(known) else {
             rest.push(argument);
             continue;

@@ -25,13 +25,17 @@ pub(super) struct Meaning {
     /// Flags of ours.
     pub(super) flags: Vec<String>,
     pub(super) pool: Pool,
+    /// The flag by which a secret was given.
+    pub(super) bare_secret: Option<String>,
 }
 
 type Values = HashMap<Key, (String, String)>;
 
+/// Where it `listens` on an address of its own, mpp's port says nothing.
+///
 /// # Errors
 /// Which setting, and what would be right.
-pub(super) fn of(values: &Values) -> Result<Meaning, String> {
+pub(super) fn of(values: &Values, listens: bool) -> Result<Meaning, String> {
     let interval = match values.get(&Key::SelectionInterval) {
         None => SELECTION_INTERVAL,
         Some((spelling, text)) => go_duration(text)
@@ -48,7 +52,8 @@ pub(super) fn of(values: &Values) -> Result<Meaning, String> {
         );
     }
     Ok(Meaning {
-        flags: flags(values)?,
+        flags: flags(values, listens)?,
+        bare_secret: bare_secret(values),
         pool: Pool {
             sources,
             selection_interval: interval,
@@ -63,14 +68,17 @@ fn text(values: &Values, key: Key) -> Option<&str> {
     values.get(&key).map(|(_, value)| value.as_str())
 }
 
-fn flags(values: &Values) -> Result<Vec<String>, String> {
+fn flags(values: &Values, listens: bool) -> Result<Vec<String>, String> {
     let port = match values.get(&Key::Port) {
         None => PORT,
         Some((spelling, text)) => text
             .parse()
             .map_err(|_| format!("{spelling}: {text:?} is no port (1 to 65535)"))?,
     };
-    let mut flags = vec![format!("--query.listen-address=:{port}")];
+    let mut flags = match listens {
+        true => Vec::new(),
+        false => vec![format!("--query.listen-address=:{port}")],
+    };
     if let Some((spelling, text)) = values.get(&Key::Verbose)
         && boolean(spelling, text)?
     {
@@ -180,15 +188,6 @@ fn marathon(values: &Values, refresh: Duration) -> Result<Option<MarathonSource>
         ..ClientTls::default()
     };
     let secret = values.get(&Key::MarathonPrincipalSecret);
-    if let Some((spelling, _)) = secret
-        && spelling.starts_with('-')
-    {
-        tracing::warn!(
-            flag = spelling,
-            "a secret among a process' arguments can be read by everybody on this machine: use \
-             MPP_MARATHON_PRINCIPAL_SECRET, or principal_secret_file in --config.file"
-        );
-    }
     Ok(Some(MarathonSource {
         urls: members(urls),
         apps,
@@ -199,6 +198,11 @@ fn marathon(values: &Values, refresh: Duration) -> Result<Option<MarathonSource>
         refresh,
         manner: Manner::default(),
     }))
+}
+
+fn bare_secret(values: &Values) -> Option<String> {
+    let (spelling, _) = values.get(&Key::MarathonPrincipalSecret)?;
+    spelling.starts_with('-').then(|| spelling.clone())
 }
 
 fn list(text: &str) -> Vec<String> {

@@ -179,6 +179,45 @@ fn sources_are_in_its_order_and_all_there() {
 }
 
 #[test]
+fn an_address_of_ones_own_stands_for_mpps_port() {
+    for own in [
+        &["--query.listen-address=127.0.0.1:1"][..],
+        &["--query.listen-address", "127.0.0.1:1"],
+    ] {
+        let all = [&["--endpoints-file=/e", "--port=9191"][..], own].concat();
+        let (_, arguments) = pool(&all, &[]);
+        assert_eq!(arguments[0], FLAG);
+        assert_eq!(
+            arguments[1..],
+            own.iter().map(OsString::from).collect::<Vec<_>>()
+        );
+    }
+    let near = "--query.listen-addresses=x";
+    let (_, arguments) = pool(&["--endpoints-file=/e", near], &[]);
+    assert_eq!(arguments, [FLAG, near, "--query.listen-address=:9090"]);
+}
+
+#[test]
+fn a_secret_in_sight_is_told_of() {
+    let marathon = ["--marathon-url=http://m", "--marathon-apps=/a"];
+    let bare = |secret: &[&str], variables: &[(&str, &str)]| {
+        let all = [&marathon[..], secret].concat();
+        with(&all, variables).unwrap().bare_secret
+    };
+    let flag = "-marathon-principal-secret";
+    assert_eq!(bare(&[flag, "{}"], &[]).as_deref(), Some(flag));
+    let variable = ("MPP_MARATHON_PRINCIPAL_SECRET", "{}");
+    assert_eq!(bare(&[], &[variable]), None);
+    assert_eq!(bare(&[], &[]), None);
+}
+
+#[test]
+fn its_word_for_the_version_is_ours() {
+    let (_, arguments) = pool(&["--endpoints-file=/e", "-v"], &[]);
+    assert_eq!(arguments[1], "--version");
+}
+
+#[test]
 fn what_is_wrong_is_named_as_it_was_given() {
     let file = "--endpoints-file=/e";
     for (arguments, variables, says) in [

@@ -6,17 +6,29 @@ use std::time::Duration;
 
 use adit_common::telemetry::version;
 
-use crate::query::view::{BackendView, PoolView};
+use super::chosen::is_chosen;
+use crate::query::view::{BackendView, PoolView, SourceView};
 
+/// Long addresses and reasons break where they must; on a narrow screen each row is a block of its own.
 const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430}\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1c2430;\
+overflow-wrap:anywhere}\
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#5b6573}dd{margin:0}\
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}\
+table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #d9dee5;vertical-align:top}\
-th{color:#5b6573;font-weight:600}.good{color:#12723b}.bad{color:#a8271b}\
-@media(prefers-color-scheme:dark){body{background:#12161c;color:#dfe5ec}th,dt{color:#98a3b1}\
-td,th{border-color:#2c3440}a{color:#7db3ff}.good{color:#5fcf8d}.bad{color:#ff8b7e}}";
+th{color:#5b6573;font-weight:600;white-space:nowrap}\
+td:first-child{width:32%}td:nth-child(3){width:28%}td:nth-child(4){min-width:6rem}\
+.good{color:#12723b}.fair{color:#855400}.bad{color:#a8271b}\
+@media(max-width:45rem){thead{display:none}table,tbody,tr{display:block}\
+tr{border-top:1px solid #d9dee5;padding:.5rem 0}\
+td,td:first-child,td:nth-child(3){display:grid;grid-template-columns:6.5rem 1fr;gap:.5rem;width:auto;\
+border:0;padding:.1rem 0}td:empty{display:none}td::before{content:attr(data-th);color:#5b6573}}\
+@media(prefers-color-scheme:dark){body{background:#12161c;color:#dfe5ec}th,dt,td::before{color:#98a3b1}\
+tr,td,th{border-color:#2c3440}a{color:#7db3ff}.good{color:#5fcf8d}.fair{color:#e0b15c}.bad{color:#ff8b7e}}";
+
+/// What mpp's page said of a backend, and its state.
+const COLUMNS: [&str; 5] = ["Address", "Selected", "State", "Uptime", "Comparison"];
 
 /// The page.
 pub(super) fn status(pools: &[PoolView], uptime: Duration) -> String {
@@ -65,27 +77,35 @@ fn add(page: &mut String, pool: &PoolView) {
     ] {
         entry(page, name, &value);
     }
-    page.push_str(
-        "</dl><div class=\"wide\"><table><thead><tr><th>Address</th><th>Selected</th><th>State</th>\
-         <th>Uptime</th><th>Comparison</th></tr></thead><tbody>",
-    );
-    for backend in &pool.backends {
-        row(page, backend);
+    for source in &pool.sources {
+        entry(page, "Source", &found(source));
     }
-    page.push_str("</tbody></table></div>");
+    page.push_str("</dl>");
+    if pool.backends.is_empty() {
+        return page.push_str("<p>No backend has been found.</p>");
+    }
+    page.push_str("<table><thead><tr>");
+    for column in COLUMNS {
+        let _ = write!(page, "<th>{column}</th>");
+    }
+    page.push_str("</tr></thead><tbody>");
+    for backend in &pool.backends {
+        row(page, backend, is_chosen(pool, backend));
+    }
+    page.push_str("</tbody></table>");
 }
 
-fn row(page: &mut String, backend: &BackendView) {
+fn row(page: &mut String, backend: &BackendView, is_chosen: bool) {
     let url = escaped(&backend.url);
     let address = match backend.url.starts_with("http") {
         true => format!("<a href=\"{url}/status\" rel=\"noreferrer\">{url}</a>"),
         false => url,
     };
-    let selected = if backend.selected { "✓" } else { "" };
-    let class = if backend.state == "healthy" {
-        "good"
-    } else {
-        "bad"
+    let selected = if is_chosen { "✓" } else { "" };
+    let class = match backend.state {
+        "healthy" => "good",
+        "down" | "stopping" => "bad",
+        _ => "fair",
     };
     let uptime = backend.uptime_seconds.filter(|seconds| *seconds >= 0.0);
     let uptime = uptime.map_or_else(
@@ -96,13 +116,30 @@ fn row(page: &mut String, backend: &BackendView) {
             humantime::format_duration(whole).to_string()
         },
     );
-    let _ = write!(
-        page,
-        "<tr><td>{address}</td><td>{selected}</td><td class=\"{class}\">{}</td><td>{uptime}</td>\
-         <td>{}</td></tr>",
-        escaped(&backend.reason),
-        escaped(&backend.score_reason),
+    let state = format!(
+        "<span class=\"{class}\">{}</span>",
+        escaped(&backend.reason)
     );
+    let comparison = escaped(&backend.score_reason);
+    page.push_str("<tr>");
+    let cells = [&*address, selected, &state, &uptime, &comparison];
+    for (column, cell) in COLUMNS.iter().zip(cells) {
+        let _ = write!(page, "<td data-th=\"{column}\">{cell}</td>");
+    }
+    page.push_str("</tr>");
+}
+
+/// What a source has, or why it says nothing.
+fn found(source: &SourceView) -> String {
+    let SourceView { kind, what, .. } = source;
+    let backends = match source.backends {
+        1 => "1 backend".to_owned(),
+        many => format!("{many} backends"),
+    };
+    match &source.error {
+        Some(why) => format!("{kind} {what}: {backends}; {why}"),
+        None => format!("{kind} {what}: {backends}"),
+    }
 }
 
 /// What others wrote, as text in HTML and in its attributes.

@@ -6,13 +6,17 @@ use std::fmt::Write as _;
 use adit_common::telemetry::version;
 use prometheus::proto::{Metric, MetricFamily};
 
+use super::chosen::is_chosen;
 use crate::query::view::PoolView;
 
 /// In the text format. `families` are ours, as they are gathered.
 pub(super) fn exposition(families: &[MetricFamily], pools: &[PoolView]) -> String {
     let mut text = String::new();
-    let selected = pools.iter().flat_map(|pool| &pool.backends);
-    let selected = selected.filter(|backend| backend.selected).count();
+    let selected = pools.iter().flat_map(|pool| {
+        let backends = pool.backends.iter();
+        backends.filter(|backend| is_chosen(pool, backend))
+    });
+    let selected = selected.count();
     let of = |name: &str| {
         let name = format!("adit_proxy_query_{name}");
         let family = families.iter().find(move |family| family.name() == name);
@@ -39,7 +43,7 @@ pub(super) fn exposition(families: &[MetricFamily], pools: &[PoolView]) -> Strin
         &mut text,
         "mpp_selected_backends",
         "gauge",
-        "Backends that are the first of their pool.",
+        "Backends to which the next request may go first.",
         [(String::new(), selected as f64)],
     );
     let selections: f64 = of("selections_total").iter().map(counter).sum();

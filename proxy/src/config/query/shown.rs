@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Affinity, DataMetric, DnsRecords, KubernetesSelect, Pool, Source, Strategy};
+use super::{Affinity, Cookie, DataMetric, DnsRecords, KubernetesSelect, Pool, Source, Strategy};
 
 impl fmt::Display for Strategy {
     /// As it is written.
@@ -44,7 +44,8 @@ impl fmt::Display for Affinity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Primary => f.write_str("primary"),
-            Self::Cookie(_) => f.write_str("cookie"),
+            Self::Cookie(cookie) if cookie.name == Cookie::default().name => f.write_str("cookie"),
+            Self::Cookie(cookie) => write!(f, "cookie {}", cookie.name),
             Self::SourceAddress { .. } => f.write_str("source-address"),
             Self::Header(name) => write!(f, "header {name}"),
         }
@@ -70,11 +71,24 @@ impl fmt::Display for Source {
             Self::Kubernetes(cluster) => {
                 write!(f, "kubernetes {}/", cluster.namespace)?;
                 match &cluster.select {
-                    KubernetesSelect::Service(service) => f.write_str(service),
-                    KubernetesSelect::Pods(selector) => write!(f, "pods {selector}"),
+                    KubernetesSelect::Service(service) => f.write_str(service)?,
+                    KubernetesSelect::Pods(selector) => write!(f, "pods {selector}")?,
+                }
+                if let Some(port) = &cluster.port {
+                    write!(f, " port {port}")?;
+                }
+                match &cluster.kubeconfig {
+                    Some(path) => write!(f, " by {}", path.display()),
+                    None => Ok(()),
                 }
             }
-            Self::Marathon(marathon) => write!(f, "marathon {}", marathon.apps.join(" ")),
+            Self::Marathon(marathon) => {
+                write!(f, "marathon {}", marathon.apps.join(" "))?;
+                match marathon.tls.insecure_skip_verify {
+                    true => f.write_str(" (whoever answers: insecure_skip_verify)"),
+                    false => Ok(()),
+                }
+            }
             Self::Tunnel(tunnel) => {
                 f.write_str("tunnel")?;
                 tunnel
@@ -83,6 +97,25 @@ impl fmt::Display for Source {
                     .try_for_each(|(label, value)| write!(f, " {label}={value:?}"))
             }
         }
+    }
+}
+
+impl Pool {
+    /// How it chooses, as far as that is not what its strategy usually does.
+    pub fn besides(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if self.selection_interval != Self::new("").selection_interval {
+            let interval = humantime::format_duration(self.selection_interval);
+            said.push(format!("selection_interval {interval}"));
+        }
+        if self.affinity != self.strategy.usual_affinity() {
+            let affinity: Vec<String> = self.affinity.iter().map(ToString::to_string).collect();
+            said.push(match affinity.is_empty() {
+                true => "affinity none".to_owned(),
+                false => format!("affinity {}", affinity.join(" ")),
+            });
+        }
+        (!said.is_empty()).then(|| format!("{}: {}", self.name, said.join(", ")))
     }
 }
 

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Api, ApiError, Watch};
 use super::choice::choose;
-use super::cluster::{Cluster, Surroundings};
 use super::resource::Resource;
 use super::store::{Stop, Store};
+use super::surroundings::{self, Surroundings};
 use crate::config::query::KubernetesSource;
 use crate::discovery::{Found, Report, turns};
 
@@ -186,7 +186,7 @@ impl Follower {
         let before = self.api.clone();
         let begun = Instant::now();
         let read = turns::blocking(&self.report, move || {
-            let cluster = Cluster::read(kubeconfig.as_deref(), &surroundings)?;
+            let cluster = surroundings::cluster(kubeconfig.as_deref(), &surroundings)?;
             match before {
                 Some(api) if *api.cluster() == cluster => Ok(api),
                 _ => Api::new(cluster).map(Arc::new),

@@ -1,6 +1,6 @@
 //! Backends that are pods of a Kubernetes cluster.
 //!
-//! [`cluster`] finds out where the API server is and who we are there, in a pod or by a
+//! [`surroundings`] finds out where the [`cluster`] is and who we are there, in a pod or by a
 //! [`kubeconfig`]. [`api`] asks it for one kind of [`resource`], a list and then what changes
 //! ([`lines`]); [`object`] reads what it answers, [`store`] keeps it as the server has it, and
 //! [`choice`] makes backends of it. [`follow`] is the round of it all.
@@ -9,6 +9,7 @@
 
 mod cluster;
 mod kubeconfig;
+mod surroundings;
 mod resource;
 mod object;
 mod store;

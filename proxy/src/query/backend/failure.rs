@@ -18,6 +18,10 @@ pub(crate) enum Failure {
     /// The tunnel to it has ended, or there is none.
     #[error("{0}")]
     TunnelLost(String),
+    /// It cannot be asked this: its client does not offer it, or lets no such answer pass; or it is too
+    /// long for it. The request's doing, and no fault of the backend's.
+    #[error("{0}")]
+    Unaskable(String),
     /// As much is under way there as may be.
     #[error("{0}")]
     Busy(String),
@@ -35,6 +39,7 @@ impl Failure {
             Self::Reset(_) => "reset",
             Self::Truncated(_) => "truncated",
             Self::TunnelLost(_) => "tunnel-lost",
+            Self::Unaskable(_) => "unaskable",
             Self::Busy(_) => "busy",
             Self::Deadline(_) => "deadline",
         }

@@ -22,8 +22,9 @@ impl Backend {
         match failure {
             // Our own bound, not its fault.
             Failure::Busy(_) => return false,
-            // The probe that follows sees whether there is another session already.
-            Failure::TunnelLost(_) => {
+            // The probe that follows sees whether there is another session already; or whether its client
+            // offers it at all.
+            Failure::TunnelLost(_) | Failure::Unaskable(_) => {
                 self.probe_now();
                 return false;
             }

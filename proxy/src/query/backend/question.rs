@@ -31,7 +31,7 @@ impl Question {
         scheme: &str,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let uri = uri(url, scheme, &self.path_and_query)
-            .map_err(|error| Failure::Connect(format!("it cannot be asked that: {error}")))?;
+            .map_err(|error| Failure::Unaskable(format!("it cannot be asked that: {error}")))?;
         let mut request = Request::new(Full::from(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -111,7 +111,7 @@ mod tests {
             "http://a:1".len() + path.len()
         );
         let error = question(&path).to(&"http://a:1/p".parse().unwrap(), "http");
-        assert!(matches!(error, Err(Failure::Connect(_))), "{error:?}");
+        assert!(matches!(error, Err(Failure::Unaskable(_))), "{error:?}");
     }
 
     #[test]

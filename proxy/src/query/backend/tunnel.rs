@@ -136,15 +136,12 @@ impl Tunnel {
 /// Why its client has no answer.
 fn failure(Report { fault, reason }: Report) -> Failure {
     match fault {
-        Fault::NotOffered
-        | Fault::Forbidden
-        | Fault::Unresolved
-        | Fault::Refused
-        | Fault::Unreachable => Failure::Connect(reason),
-        Fault::Tls | Fault::Certificate => Failure::Tls(reason),
-        Fault::BrokeOff | Fault::Malformed | Fault::TooLarge | Fault::Oversized => {
-            Failure::Reset(reason)
+        Fault::NotOffered | Fault::Oversized => Failure::Unaskable(reason),
+        Fault::Forbidden | Fault::Unresolved | Fault::Refused | Fault::Unreachable => {
+            Failure::Connect(reason)
         }
+        Fault::Tls | Fault::Certificate => Failure::Tls(reason),
+        Fault::BrokeOff | Fault::Malformed | Fault::TooLarge => Failure::Reset(reason),
         Fault::Busy => Failure::Busy(reason),
         Fault::Deadline => Failure::Deadline(reason),
         Fault::Draining => Failure::TunnelLost(reason),

@@ -41,7 +41,7 @@ pub(super) async fn facts(
         stored_samples,
         head_series: found.head_series,
         ingested_samples: found.ingested_samples(),
-        version: found.version,
+        version: found.version.map(Into::into),
     })
 }
 

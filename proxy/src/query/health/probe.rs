@@ -66,6 +66,8 @@ async fn unready(backend: &Backend, rules: &Health, deadline: Instant) -> Option
     let path = &rules.ready_path;
     let said = match ask(backend, get(path), MOST, deadline).await {
         Ok(said) => said,
+        // It has no such page for us: then queries tell.
+        Err(Failure::Unaskable(_)) => return None,
         Err(failure) => return Some(out_of_reach(backend, failure).unwrap_or_else(Probed::Failed)),
     };
     match said.status {
@@ -103,7 +105,9 @@ async fn query(
         let question = question(rules, habits, deadline);
         let said = match ask(backend, question, MOST, deadline).await {
             Ok(said) => said,
-            Err(Failure::Connect(why) | Failure::Tls(why)) => return Err(Probed::Failed(why)),
+            Err(Failure::Connect(why) | Failure::Tls(why) | Failure::Unaskable(why)) => {
+                return Err(Probed::Failed(why));
+            }
             Err(failure) => {
                 return Err(out_of_reach(backend, failure)
                     .unwrap_or_else(|why| Probed::Mute(format!("a query: {why}"))));

@@ -1,5 +1,7 @@
 //! What a backend says of its data. Anything may be unknown.
 
+use std::sync::Arc;
+
 /// As of the last probe. Times are Unix seconds by the server's own clock.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Data {
@@ -22,7 +24,7 @@ pub(crate) struct Data {
     /// By how many seconds its clock is ahead of ours.
     pub(crate) clock_skew: Option<f64>,
     /// As it calls itself.
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<Arc<str>>,
 }
 
 /// What is not asked at each probe, but for strategies. Same units.
@@ -33,7 +35,7 @@ pub(crate) struct Facts {
     pub(crate) stored_samples: Option<f64>,
     pub(crate) head_series: Option<f64>,
     pub(crate) ingested_samples: Option<f64>,
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<Arc<str>>,
 }
 
 impl Data {

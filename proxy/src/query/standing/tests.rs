@@ -406,7 +406,7 @@ fn what_is_learned_is_kept_until_it_is_said_anew() {
     let facts = |oldest| Facts {
         oldest,
         started: Some(1000.0),
-        version: Some("2.42.0".to_owned()),
+        version: Some("2.42.0".into()),
         ..Facts::default()
     };
     assert!(one.standing.learned(facts(Some(900.0))));

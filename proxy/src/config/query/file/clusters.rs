@@ -7,9 +7,8 @@ use adit_common::http_config::FileTls;
 use adit_common::target::Scheme;
 use serde::Deserialize;
 
-use super::manner::{Door, FileManner, manner, spoken_to};
-use super::sources::{backend, refresh};
-use super::values::{PathPrefix, ServerUrl, path_prefix};
+use super::manner::{Door, FileManner, backend, manner, spoken_to};
+use super::values::{PathPrefix, ServerUrl, path_prefix, refresh};
 use crate::config::limits::Time;
 use crate::config::query::{
     KubernetesSelect, KubernetesSource, MarathonSource, PrincipalSecret, Source,

@@ -146,3 +146,12 @@ pub(super) fn manner(door: Door, rank: Rank, directory: &Path) -> Result<Manner,
         weight: weight.unwrap_or(NonZero::<u32>::MIN),
     })
 }
+
+/// The key `backend`.
+pub(super) fn backend(written: Option<FileManner>, directory: &Path) -> Result<Manner, String> {
+    let manner = written.map(|written| written.resolve(directory));
+    let manner = manner
+        .transpose()
+        .map_err(|error| format!("backend.{error}"))?;
+    Ok(manner.unwrap_or_default())
+}

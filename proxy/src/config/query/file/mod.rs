@@ -70,7 +70,8 @@ impl FileQuery {
         if let Some(pool) = &flags.mpp {
             if is_written || !flags.backends.is_empty() {
                 return Err(
-                    "--compat.mpp: mpp's flags say where the backends are: leave out                      --query.backend, and query in --config.file"
+                    "--compat.mpp: mpp's flags say where the backends are: leave out \
+                     --query.backend, and query in --config.file"
                         .to_owned(),
                 );
             }

@@ -12,7 +12,7 @@ use super::backends::FileBackend;
 use super::care::{FileAllow, FileHealth, FileHedge, FileRetry};
 use super::sources::FileDiscovery;
 use super::strategy::{
-    FileAffinity, FileCookie, FileMostData, FileSourceAddress, FileStrategy, affinity, strategy,
+    FileAffinity, FileChoice, FileCookie, FileMostData, FileSourceAddress, FileStrategy,
 };
 use super::values::{PathPrefix, path_prefix};
 use crate::config::limits::{Count, Size, Time, bounded, size};
@@ -35,14 +35,14 @@ pub(super) struct FilePool {
     backends: Vec<FileBackend>,
     discovery: FileDiscovery,
     selection_interval: Option<Time>,
-    pub(super) strategy: Option<Parsed<FileStrategy>>,
-    pub(super) most_data: Option<FileMostData>,
-    pub(super) fail_back: Option<Time>,
+    strategy: Option<Parsed<FileStrategy>>,
+    most_data: Option<FileMostData>,
+    fail_back: Option<Time>,
     /// Without it `[primary]` for most-data, min-history and first-available, `[source-address]` for
     /// consistent-hash, and nobody stays with anybody for the others.
-    pub(super) affinity: Option<Vec<FileAffinity>>,
-    pub(super) cookie: Option<FileCookie>,
-    pub(super) source_address: Option<FileSourceAddress>,
+    affinity: Option<Vec<FileAffinity>>,
+    cookie: Option<FileCookie>,
+    source_address: Option<FileSourceAddress>,
     health: FileHealth,
     retry: FileRetry,
     hedge: Option<FileHedge>,
@@ -73,9 +73,16 @@ impl FilePool {
         query_memory: usize,
     ) -> Result<Pool, String> {
         let default = Pool::new(name);
-        let strategy = strategy(&mut self)?;
+        let choice = FileChoice {
+            strategy: self.strategy.take(),
+            most_data: self.most_data.take(),
+            fail_back: self.fail_back.take(),
+            affinity: self.affinity.take(),
+            cookie: self.cookie.take(),
+            source_address: self.source_address.take(),
+        };
         let prefix = path_prefix(self.path_prefix.take());
-        let affinity = affinity(&mut self, &strategy, &prefix)?;
+        let (strategy, affinity) = choice.resolve(&prefix)?;
         let mut hosts: Vec<String> = Vec::new();
         for host in &self.hosts {
             let host = host.as_str().to_owned();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use adit_common::config_file::Parsed;
 use adit_common::http_config::{FileAuthorization, FileBasicAuth, FileTls};
@@ -13,16 +12,12 @@ use adit_common::target::Scheme;
 use serde::Deserialize;
 
 use super::clusters::{FileKubernetes, FileMarathon};
-use super::manner::{Door, FileManner, Rank, manner, spoken_to};
-use super::values::{PathPrefix, ServerUrl, path_prefix};
+use super::manner::{Door, FileManner, Rank, backend, manner, spoken_to};
+use super::values::{PathPrefix, ServerUrl, path_prefix, refresh};
 use crate::config::limits::{Count, Time, bounded};
 use crate::config::query::{
-    DnsRecords, DnsSource, FileFormat, FileSource, HttpSource, Manner, Source, TunnelSource,
+    DnsRecords, DnsSource, FileFormat, FileSource, HttpSource, Source, TunnelSource,
 };
-
-/// Shorter than anybody needs; tests are in a hurry.
-const SHORTEST: Duration = Duration::from_millis(100);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// As written.
 #[derive(Debug, Default, Deserialize)]
@@ -79,19 +74,6 @@ fn each<F>(
         sources.push(source);
     }
     Ok(())
-}
-
-/// How often a source is asked.
-///
-/// # Errors
-/// When that is too often or too seldom.
-pub(super) fn refresh(written: Option<Time>, default: u64) -> Result<Duration, String> {
-    bounded(
-        "refresh",
-        written,
-        Duration::from_secs(default),
-        SHORTEST..=DAY,
-    )
 }
 
 spoken_to! {
@@ -250,15 +232,6 @@ impl FileHttp {
             manner: backend(self.backend, directory)?,
         }))
     }
-}
-
-/// The key `backend`.
-pub(super) fn backend(written: Option<FileManner>, directory: &Path) -> Result<Manner, String> {
-    let manner = written.map(|written| written.resolve(directory));
-    let manner = manner
-        .transpose()
-        .map_err(|error| format!("backend.{error}"))?;
-    Ok(manner.unwrap_or_default())
 }
 
 /// Targets that clients offer, as they are labelled; the client says how they are spoken to.

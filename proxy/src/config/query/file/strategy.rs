@@ -7,7 +7,6 @@ use adit_common::config_file::Parsed;
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::pool::FilePool;
 use super::values::Share;
 use crate::config::limits::{Count, Time, bounded};
 use crate::config::query::{Affinity, Cookie, DataMetric, MostData, Strategy};
@@ -96,15 +95,34 @@ pub(super) struct FileSourceAddress {
     ipv6_prefix: Option<Count>,
 }
 
-/// What the pool's keys come to.
-///
-/// # Errors
-/// Which key, and why.
-pub(super) fn strategy(pool: &mut FilePool) -> Result<Strategy, String> {
-    let written = pool.strategy.take().map(|written| written.0.0);
+/// What a pool says of it.
+#[derive(Debug, Default)]
+pub(super) struct FileChoice {
+    pub(super) strategy: Option<Parsed<FileStrategy>>,
+    pub(super) most_data: Option<FileMostData>,
+    pub(super) fail_back: Option<Time>,
+    pub(super) affinity: Option<Vec<FileAffinity>>,
+    pub(super) cookie: Option<FileCookie>,
+    pub(super) source_address: Option<FileSourceAddress>,
+}
+
+impl FileChoice {
+    /// What it comes to, for a pool below `prefix`.
+    ///
+    /// # Errors
+    /// Which key, and why.
+    pub(super) fn resolve(mut self, prefix: &str) -> Result<(Strategy, Vec<Affinity>), String> {
+        let strategy = strategy(&mut self)?;
+        let affinity = affinity(self, &strategy, prefix)?;
+        Ok((strategy, affinity))
+    }
+}
+
+fn strategy(choice: &mut FileChoice) -> Result<Strategy, String> {
+    let written = choice.strategy.take().map(|written| written.0.0);
     let mut strategy = written.unwrap_or_default();
-    let most_data = pool.most_data.take();
-    let fail_back = pool.fail_back.take();
+    let most_data = choice.most_data.take();
+    let fail_back = choice.fail_back.take();
     if most_data.is_some() && !matches!(strategy, Strategy::MostData(_) | Strategy::MinHistory(..))
     {
         return Err("most_data: is only for strategy most-data and min-history".to_owned());
@@ -149,19 +167,20 @@ impl FileMostData {
     }
 }
 
-/// What the pool's keys come to; without any, what goes with the strategy.
-///
-/// # Errors
-/// Which key, and why.
-pub(super) fn affinity(
-    pool: &mut FilePool,
+/// Without any, what goes with the strategy.
+fn affinity(
+    choice: FileChoice,
     strategy: &Strategy,
     prefix: &str,
 ) -> Result<Vec<Affinity>, String> {
-    let cookie = pool.cookie.take();
-    let source_address = pool.source_address.take();
-    let is_default = pool.affinity.is_none();
-    let mut affinity = match pool.affinity.take() {
+    let FileChoice {
+        cookie,
+        source_address,
+        affinity: written,
+        ..
+    } = choice;
+    let is_default = written.is_none();
+    let mut affinity = match written {
         None => strategy.usual_affinity(),
         Some(written) => written.into_iter().map(FileAffinity::plain).collect(),
     };

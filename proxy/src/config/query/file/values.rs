@@ -1,13 +1,14 @@
 //! Single values, as they are written.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use adit_common::config_file::Parsed;
 use adit_common::target::Scheme;
 use http::Uri;
 use serde::Deserialize;
 
-use crate::config::limits::Kind;
+use crate::config::limits::{Kind, Time, bounded};
 use crate::config::prefix::prefix;
 
 /// `5%`, or `0.05`.
@@ -101,6 +102,23 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err("name: expected up to 128 letters, digits, '-', '_', '.' and ':'".to_owned()),
     }
+}
+
+/// Shorter than anybody needs; tests are in a hurry.
+const SHORTEST: Duration = Duration::from_millis(100);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How often a source is asked.
+///
+/// # Errors
+/// When that is too often or too seldom.
+pub(super) fn refresh(written: Option<Time>, default: u64) -> Result<Duration, String> {
+    bounded(
+        "refresh",
+        written,
+        Duration::from_secs(default),
+        SHORTEST..=DAY,
+    )
 }
 
 #[cfg(test)]

@@ -171,9 +171,10 @@ async fn what_a_client_reports_is_the_failure_it_is() {
     type Is = fn(&Failure) -> bool;
     let connect: Is = |failure| matches!(failure, Failure::Connect(_));
     let reset: Is = |failure| matches!(failure, Failure::Reset(_));
+    let unaskable: Is = |failure| matches!(failure, Failure::Unaskable(_));
     let tls: Is = |failure| matches!(failure, Failure::Tls(_));
     for (fault, is) in [
-        (Fault::NotOffered, connect),
+        (Fault::NotOffered, unaskable),
         (Fault::Forbidden, connect),
         (Fault::Unresolved, connect),
         (Fault::Refused, connect),
@@ -183,7 +184,7 @@ async fn what_a_client_reports_is_the_failure_it_is() {
         (Fault::BrokeOff, reset),
         (Fault::Malformed, reset),
         (Fault::TooLarge, reset),
-        (Fault::Oversized, reset),
+        (Fault::Oversized, unaskable),
         (Fault::Busy, |failure| matches!(failure, Failure::Busy(_))),
         (Fault::Deadline, |failure| {
             matches!(failure, Failure::Deadline(_))

@@ -374,6 +374,10 @@ async fn a_request_that_fails_has_it_probed_at_once() {
     // What we have no place for is nothing that a backend did.
     backend.answered();
     assert!(!backend.failed(&Failure::Busy(String::new())));
+    // Nor is what only this request was refused.
+    for _ in 0..10 {
+        assert!(!backend.failed(&Failure::Unaskable("not offered".to_owned())));
+    }
     assert!(!backend.standing.borrow().has_failed());
 }
 
