@@ -126,9 +126,6 @@ impl Passage<'_> {
         let most = config.request_body;
         let memory = self.proxy.queries.memory();
         let mut asked = asked::read(parts, body, path, class, most, latest, memory).await?;
-        if self.caller.asked_by_us() {
-            asked.headers.remove(http::header::AUTHORIZATION);
-        }
         let granted = asked.time_allowed(config.timeout);
         let until = arrived + granted;
         match class.deadline {
