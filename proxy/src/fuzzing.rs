@@ -1,6 +1,7 @@
 //! What the targets in `fuzz/` see of steps that nobody else may call. Never in a program.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use adit_common::fault::Fault;
 use adit_common::net::socket::Peer;
@@ -12,12 +13,13 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use uuid::Uuid;
 
 use crate::config::external::ExternalUrl;
+use crate::config::query::url::{BackendUrl, BackendUrlError};
 use crate::config::trusted::TrustedProxies;
 use crate::listener::{self, Start, start};
 use crate::pushprox::wire::answer::{Head, HeadReader, Unreadable};
 use crate::pushprox::wire::body::{Body, BodyError, Framing};
 use crate::pushprox::wire::request::Instruction;
-use crate::{admin, scrape};
+use crate::{admin, discovery, query, scrape};
 
 /// Reads an absolute-form request target: the URI that passes, and who is meant.
 pub fn absolute(uri: &Uri) -> Option<(Uri, Target)> {
@@ -44,6 +46,55 @@ pub fn proxy_header(bytes: &[u8]) -> Option<Result<(usize, Option<SocketAddr>), 
         Start::Malformed => Some(Err("malformed")),
         Start::Header(length, source) => Some(Ok((length, source))),
     }
+}
+
+/// What a URL of a backend means; an error, when it is none.
+pub fn backend_url(text: &str) -> Result<BackendUrl, String> {
+    text.parse()
+        .map_err(|error: BackendUrlError| error.to_string())
+}
+
+/// The backends of a list, by URL, in each of its forms; or what is wrong with it.
+pub fn backends(bytes: &[u8]) -> Vec<Result<Vec<BackendUrl>, String>> {
+    let urls = |found: Vec<discovery::Found>| found.into_iter().map(|found| found.url).collect();
+    let mut all = vec![discovery::fuzzing::json(bytes).map(urls)];
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        all.push(discovery::fuzzing::lines(text).map(urls));
+        all.push(discovery::fuzzing::yaml(text).map(urls));
+    }
+    all
+}
+
+/// Whether a query may be repeated; nothing, when it is not let through.
+pub fn is_repeatable(method: &Method, path: &str) -> Option<bool> {
+    query::fuzzing::is_repeatable(method, path)
+}
+
+/// A query's PromQL, and how long it may take.
+pub fn params(query: Option<&str>, form: Option<&[u8]>) -> (Option<String>, Option<Duration>) {
+    let params = query::fuzzing::params(query, form);
+    (params.query, params.timeout)
+}
+
+/// What is understood of a page of metrics that comes in these pieces.
+pub fn exposition(pieces: &[&[u8]]) -> String {
+    query::fuzzing::exposition(pieces)
+}
+
+/// What is understood of a backend's answers.
+pub fn said(body: &[u8]) -> String {
+    query::fuzzing::said(body)
+}
+
+/// The pool that mpp's arguments and variables come to.
+pub fn mpp(arguments: Vec<String>, variables: &[(&str, &str)]) -> Result<String, String> {
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    let variable = |name: &str| {
+        let known = variables.iter().find(|(known, _)| *known == name);
+        known.map(|(_, value)| (*value).to_owned())
+    };
+    let translated = crate::compat::mpp::translate(arguments, variable)?;
+    Ok(format!("{translated:?}"))
 }
 
 /// Where a request of `peer` comes from.

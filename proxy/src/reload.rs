@@ -79,6 +79,9 @@ pub(crate) async fn reload(proxy: &Arc<Proxy>) -> Result<&'static str, String> {
             proxy.rules.set(settings.rules, settings.trusted_proxies);
             proxy.auth.replace(settings.access);
             proxy.queries.replace(&settings.query);
+            let again = Arc::clone(proxy);
+            // It blocks, and fails in the log alone: the file's own were read a moment ago.
+            let _ = tokio::task::spawn_blocking(move || again.queries.read_again()).await;
             if let Err(error) = web {
                 metrics.reload_successful.set(0);
                 tracing::error!(err = %error, "web configuration not reloaded");

@@ -12,6 +12,7 @@
 //!   PushProx's, [`fake_proxy`] a proxy that dies of it, [`scripted_proxy`] one that asks in it what it
 //!   is told; [`network`] is what lies between two ends, with its faults; [`tls`] is a CA of our own,
 //!   and a TLS front before a proxy.
+//! * [`dnsmasq`] is a DNS server with a zone of the test's own, to find backends in.
 //! * [`fake_clusters`] are a Kubernetes API server and a Marathon, in which backends are found.
 //! * [`fronts`] are Debian's nginx, Caddy, HAProxy and Apache, set up by our examples.
 //! * [`metrics`] is what a program says of itself, as numbers; [`log`] its lines, read strictly;
@@ -42,6 +43,7 @@ pub mod hostile;
 pub mod pushprox;
 pub mod fake_proxy;
 pub mod scripted_proxy;
+pub mod dnsmasq;
 pub mod fake_clusters;
 pub mod network;
 pub mod tls;

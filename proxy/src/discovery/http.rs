@@ -88,6 +88,7 @@ fn request(
 ) -> Result<Request<Full<Bytes>>, String> {
     let uri: Uri = source
         .url
+        .expose()
         .parse()
         .map_err(|_| "its URL is none: expected http(s)://HOST[:PORT]/PATH".to_owned())?;
     if uri.authority().is_none_or(|at| at.as_str().contains('@')) {

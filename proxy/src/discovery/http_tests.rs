@@ -29,7 +29,7 @@ async fn answers(bytes: Vec<u8>) -> (u16, tokio::task::JoinHandle<String>) {
 
 fn source(port: u16, credentials: Option<PathBuf>) -> HttpSource {
     HttpSource {
-        url: format!("http://127.0.0.1:{port}/sd/targets?style=x"),
+        url: format!("http://127.0.0.1:{port}/sd/targets?style=x").into(),
         refresh: Duration::from_secs(30),
         tls: ClientTls::default(),
         credentials: credentials.map(CredentialFile::Bearer),
@@ -134,7 +134,7 @@ async fn a_list_without_end_is_not_read_to_its_end() {
 fn a_user_in_the_url_is_refused_and_not_shown() {
     for url in ["http://u:s3cret@a:1/", "a/b", "http://"] {
         let source = HttpSource {
-            url: url.to_owned(),
+            url: url.to_owned().into(),
             ..source(1, None)
         };
         let error = request(&source, None).unwrap_err();

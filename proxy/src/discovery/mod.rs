@@ -36,6 +36,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 pub(crate) use self::found::{Found, Listed};
 pub(crate) use self::report::Report;
 pub(crate) use self::union::{SourceStanding, SourceView};

@@ -260,14 +260,14 @@ fn called(source: &Source) -> (&'static str, String) {
         Source::Static(backend) => ("static", backend.url.to_string()),
         Source::File(file) => ("file", file.path.display().to_string()),
         Source::Dns(dns) => ("dns", dns.name.clone()),
-        Source::Http(http) => ("http", without_user(&http.url)),
+        Source::Http(http) => ("http", http.url.to_string()),
         Source::Kubernetes(cluster) => {
             let (KubernetesSelect::Service(which) | KubernetesSelect::Pods(which)) =
                 &cluster.select;
             ("kubernetes", format!("{}/{which}", cluster.namespace))
         }
         Source::Marathon(marathon) => {
-            let urls: Vec<String> = marathon.urls.iter().map(|url| without_user(url)).collect();
+            let urls: Vec<String> = marathon.urls.iter().map(ToString::to_string).collect();
             ("marathon", urls.join(","))
         }
         Source::Tunnel(tunnel) => {
@@ -278,16 +278,6 @@ fn called(source: &Source) -> (&'static str, String) {
             ("tunnel", labels.join(","))
         }
     }
-}
-
-/// A URL for people: nobody's password is in it, nor a token in its query.
-fn without_user(url: &str) -> String {
-    let url = url.split_once('?').map_or(url, |(url, _)| url);
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return String::new();
-    };
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-    format!("{scheme}://{rest}")
 }
 
 #[cfg(test)]

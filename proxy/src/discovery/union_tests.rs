@@ -28,7 +28,7 @@ fn file() -> Source {
 
 fn http(url: &str) -> Source {
     Source::Http(HttpSource {
-        url: url.into(),
+        url: url.to_owned().into(),
         refresh: Duration::from_secs(60),
         tls: Default::default(),
         credentials: None,

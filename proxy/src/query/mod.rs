@@ -25,6 +25,9 @@ mod attempt;
 mod pool;
 pub(crate) mod view;
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 mod refusal;
 mod endless;
 mod answer;

@@ -262,9 +262,13 @@ async fn one_lost_probe_does_not_flip_and_two_do_and_two_good_ones_bring_it_back
     };
     let began = Instant::now();
     let since = pool.backend("a").await["since_seconds"].as_f64().unwrap();
-    for _ in 0..3 {
+    for lost in [1.0, 2.0, 3.0] {
         lose(1);
-        pool.grows(&probes("failed"), 1.0).await;
+        eventually(PATIENCE, "a lost probe", async || {
+            let now = pool.metrics().await.series(&probes("failed"));
+            (now == lost).then_some(()).ok_or(now.to_string())
+        })
+        .await;
         pool.grows(&probes("ok"), 2.0).await;
     }
     let is = pool.backend("a").await;

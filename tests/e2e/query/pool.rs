@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_tests::fake_prometheus::FakePrometheus;
@@ -26,7 +26,7 @@ const QUERY: &str = "/api/v1/query?query=up";
 pub(super) struct Pool {
     pub(super) proxy: Proxy,
     pub(super) query: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Pool {
@@ -48,12 +48,19 @@ impl Pool {
 
     /// With this configuration.
     pub(super) async fn with(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.yml"), config).unwrap();
-        let file = format!(
-            "--config.file={}",
-            folder.path().join("config.yml").display()
-        );
+        Self::in_folder(Self::folder(), config).await
+    }
+
+    /// For a configuration, and what is beside it.
+    pub(super) fn folder() -> Arc<TempDir> {
+        Arc::new(tempfile::tempdir().unwrap())
+    }
+
+    /// With this configuration in that folder.
+    pub(super) async fn in_folder(folder: Arc<TempDir>, config: &str) -> Self {
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let file = format!("--config.file={}", file.display());
         let proxy = Proxy::start(&[LISTEN, &file]).await;
         let query = proxy.query.unwrap();
         Self {
@@ -63,19 +70,14 @@ impl Pool {
         }
     }
 
-    /// A file beside the configuration.
-    pub(super) fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
-    }
-
     /// Has it read another configuration.
     pub(super) async fn reload(&self, config: &str) {
-        std::fs::write(self.path("config.yml"), config).unwrap();
+        std::fs::write(self.folder.path().join("config.yml"), config).unwrap();
         let request = "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
         scraper::send(self.proxy.address, request).await.expect(200);
     }
 
-    /// What it says of the first pool.
+    /// What it says of the pool `main`, or of the first without one.
     pub(super) async fn says(&self) -> Value {
         said(self.query).await
     }
@@ -157,11 +159,14 @@ pub(super) fn pool(name: &str, backends: &[(&str, String)], keys: &str) -> Strin
     format!("  - name: {name}\n{backends}{}", keys.collect::<String>())
 }
 
-/// What is said of the first pool at this address.
+/// What is said at this address of the pool `main`, or of the first without one.
 pub(super) async fn said(query: SocketAddr) -> Value {
     let page = scraper::page(query, "/api/v1/backends").await.expect(200);
     let said: Value = serde_json::from_slice(&page.body).unwrap();
-    said["data"]["pools"][0].clone()
+    let pools = said["data"]["pools"].as_array().cloned();
+    let pools = pools.unwrap_or_default();
+    let main = pools.iter().find(|pool| pool["name"] == "main");
+    main.or(pools.first()).cloned().unwrap_or_default()
 }
 
 /// One backend of a pool, or null.

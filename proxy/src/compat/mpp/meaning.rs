@@ -189,7 +189,7 @@ fn marathon(values: &Values, refresh: Duration) -> Result<Option<MarathonSource>
     };
     let secret = values.get(&Key::MarathonPrincipalSecret);
     Ok(Some(MarathonSource {
-        urls: members(urls),
+        urls: members(urls).into_iter().map(Into::into).collect(),
         apps,
         port: None,
         principal_secret: secret.map(|(_, json)| PrincipalSecret::Value(Secret::new(json.clone()))),

@@ -173,7 +173,11 @@ fn sources_are_in_its_order_and_all_there() {
     assert_eq!(kubernetes.select, KubernetesSelect::Service("s".into()));
     assert_eq!(kubernetes.namespace, "default");
     assert_eq!(
-        marathon.urls,
+        marathon
+            .urls
+            .iter()
+            .map(|url| url.expose())
+            .collect::<Vec<_>>(),
         ["http://a:8080/m", "http://b:8080/m", "http://c/m"]
     );
 }

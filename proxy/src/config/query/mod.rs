@@ -1,12 +1,14 @@
 //! The query side, as it is meant: pools, where their backends are found, and how one of them is chosen.
 //!
 //! [`file`] is how it is written, [`defaults`] what holds where nothing is, [`url`] a backend's address,
-//! [`source`] where backends are found, [`flags`] what is typed, [`shown`] what people are told of it. A pool is self-contained: what is the same
-//! before and after a reload goes on as if nothing had been read.
+//! [`source`] where backends are found, by which [`endpoint`], [`flags`] what is typed, [`shown`] what
+//! people are told of it. A pool is self-contained: what is the same before and after a reload goes on as
+//! if nothing had been read.
 
 pub mod url;
 pub mod flags;
 pub mod source;
+pub mod endpoint;
 
 mod defaults;
 pub mod file;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+pub use self::endpoint::Endpoint;
 pub use self::flags::QueryFlags;
 pub use self::source::{
     DnsRecords, DnsSource, FileFormat, FileSource, HttpSource, KubernetesSelect, KubernetesSource,

@@ -11,6 +11,7 @@ use adit_common::net::tls::ClientTls;
 use adit_common::secret::Secret;
 use adit_common::target::Scheme;
 
+use super::endpoint::Endpoint;
 use super::url::BackendUrl;
 
 /// How a backend is spoken to, whoever found it.
@@ -117,7 +118,7 @@ pub enum DnsRecords {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSource {
     /// Where; its path is asked for as it is.
-    pub url: String,
+    pub url: Endpoint,
     /// How often.
     pub refresh: Duration,
     /// TLS towards the endpoint itself.
@@ -160,7 +161,7 @@ pub enum KubernetesSelect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarathonSource {
     /// Its members, any of which answers for all.
-    pub urls: Vec<String>,
+    pub urls: Vec<Endpoint>,
     /// The ids of the apps.
     pub apps: Vec<String>,
     /// Name or index of the port; nothing: the first.

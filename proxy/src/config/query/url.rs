@@ -121,8 +121,8 @@ impl FromStr for BackendUrl {
             (Way::Direct(scheme), user) => (Some(scheme), user.map(credentials)),
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        // A slash in a password ends what is the host, and the rest of it would be shown.
-        let torn = prefix.contains('@');
+        // '/', '?' or '#' in a password ends what is the host, and a part of it would be shown.
+        let torn = prefix.contains('@') || (rest.contains('@') && !whole.as_str().contains('@'));
         let address = match Target::parse(authority.as_str(), default) {
             Ok(address) if !torn => address,
             Err(error) if !torn => return Err(error.into()),
@@ -196,6 +196,8 @@ mod tests {
             ("http://a:0", "no port"),
             ("http://u:s3cret/x@a:1", "percent-encoded"),
             ("http://u:12/s3cret@a:1", "percent-encoded"),
+            ("http://u:s3cret#x@a:1", "percent-encoded"),
+            ("http://u:12#s3cret@a:1", "percent-encoded"),
         ] {
             let error = text.parse::<BackendUrl>().unwrap_err().to_string();
             assert!(

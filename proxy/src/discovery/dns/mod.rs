@@ -65,6 +65,8 @@ async fn found(source: &DnsSource, resolver: &Resolver) -> Result<Vec<Found>, St
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/src/dnsmasq.rs"]
+#[allow(unreachable_pub, reason = "it is another crate's")]
 mod dnsmasq;
 #[cfg(test)]
 mod tests;

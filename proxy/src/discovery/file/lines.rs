@@ -10,7 +10,7 @@ use super::super::Found;
 ///
 /// # Errors
 /// `:LINE: why`, without the line itself: a password may be in it.
-pub(super) fn found(text: &str, manner: &Manner) -> Result<Vec<Found>, String> {
+pub(in crate::discovery) fn found(text: &str, manner: &Manner) -> Result<Vec<Found>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut all = Vec::new();
     for (number, line) in text.split('\n').enumerate() {

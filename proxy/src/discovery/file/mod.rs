@@ -5,7 +5,7 @@
 
 mod paths;
 mod read;
-mod lines;
+pub(super) mod lines;
 
 use std::path::Path;
 

@@ -86,7 +86,7 @@ async fn a_file_that_changes_breaks_or_vanishes_is_noticed() {
     file.write("endpoints", "http://b:9090/x\n");
     file.says(Ok(&["http://b:9090/x"])).await;
     file.write("endpoints", "http://b:9090/x\nhttp://u:s3cret@c:x\n");
-    file.says(Err("endpoints:2: expected http(s)://")).await;
+    file.says(Err("endpoints:2: \"x\" is no port")).await;
     fs::remove_file(file.folder.path().join("endpoints")).unwrap();
     file.says(Err("endpoints: No such file")).await;
     file.write("endpoints", "");

@@ -68,7 +68,10 @@ impl Members {
     pub(super) fn new(source: &MarathonSource) -> Result<Self, String> {
         let outbound = Outbound::new(&source.tls).map_err(|error| error.to_string())?;
         let has_secret = source.principal_secret.is_some();
-        let members = source.urls.iter().map(|url| Member::new(url, has_secret));
+        let members = source
+            .urls
+            .iter()
+            .map(|url| Member::new(url.expose(), has_secret));
         let login = source
             .principal_secret
             .clone()

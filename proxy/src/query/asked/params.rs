@@ -39,7 +39,7 @@ pub(crate) struct Params {
 impl Params {
     /// As Go's `Request.Form` has them: of a key's values the form's come before the URL's, and the
     /// first is the one that counts.
-    pub(super) fn read(query: Option<&str>, form: Option<&[u8]>) -> Self {
+    pub(crate) fn read(query: Option<&str>, form: Option<&[u8]>) -> Self {
         let mut params = Self::default();
         let [mut time, mut start, mut end] = [None, None, None];
         let [mut step, mut timeout] = [None, None];

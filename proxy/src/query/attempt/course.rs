@@ -21,6 +21,8 @@ pub(super) enum Loss {
     Failed,
     /// One other backend may do better.
     FailedOnce,
+    /// It was not begun there, so that it is not sent twice if another is asked.
+    Unbegun,
 }
 
 /// How far a request has come. What may not be repeated is sent once, whatever becomes of it.
@@ -59,11 +61,13 @@ impl Course {
         self.repeatable && self.tried < self.most
     }
 
-    /// What follows when a try was lost, `others` are left and there is time. A retry is paid for.
+    /// What follows when a try was lost, `others` are left and there is time. A retry is paid for,
+    /// unless nothing was begun.
     pub(super) fn lost(&mut self, loss: Loss, others: bool, budget: &Budget) -> Next {
         match loss {
             Loss::FailedOnce if self.once => return Next::Over,
             _ if !others || !self.may_repeat() => return Next::Over,
+            Loss::Unbegun => return Next::Again,
             Loss::FailedOnce => self.once = true,
             Loss::Failed => {}
         }
@@ -93,6 +97,28 @@ mod tests {
 
     fn plenty() -> Budget {
         Budget::new(0.2, 1000.0, 1000.0)
+    }
+
+    /// Whoever asks for what one backend does not have takes nobody's retries.
+    #[test]
+    fn what_was_not_begun_costs_nothing() {
+        let budget = Budget::new(0.2, 1.0, 1.0);
+        for _ in 0..10 {
+            let mut course = Course::new(&class(true), 2);
+            course.sent();
+            assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Again);
+            course.sent();
+            assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Over);
+        }
+        let mut course = Course::new(&class(true), 2);
+        course.sent();
+        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Again);
+        let mut course = Course::new(&class(true), 2);
+        course.sent();
+        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Denied);
+        let mut course = Course::new(&class(false), 2);
+        course.sent();
+        assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Over);
     }
 
     #[test]

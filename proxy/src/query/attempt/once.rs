@@ -210,7 +210,14 @@ impl Lost {
 
 fn failed(mut visit: Visit, failure: &Failure) -> Lost {
     visit.failed(failure);
-    Lost::without(&visit, failure.as_str(), failure.to_string())
+    let lost = Lost::without(&visit, failure.as_str(), failure.to_string());
+    match failure {
+        Failure::Busy(_) | Failure::Unaskable(_) => Lost {
+            loss: Loss::Unbegun,
+            ..lost
+        },
+        _ => lost,
+    }
 }
 
 /// Resolves when a backend goes down that was not, with the reason. One that was asked although it was

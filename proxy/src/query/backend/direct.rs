@@ -1,5 +1,8 @@
 //! A backend that we dial.
 
+use std::sync::{PoisonError, RwLock};
+
+use adit_common::net::tls::ClientTls;
 use adit_common::target::Scheme;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderValue, Response};
@@ -16,18 +19,48 @@ use crate::outbound::{Outbound, OutboundError};
 /// How it is reached.
 #[derive(Debug)]
 pub(super) struct Direct {
-    outbound: Outbound,
+    outbound: RwLock<Outbound>,
+    tls: ClientTls,
     scheme: Scheme,
     shown: Shown,
 }
 
 impl Direct {
-    pub(super) fn new(scheme: Scheme, outbound: Outbound, shown: Shown) -> Self {
-        Self {
-            outbound,
+    /// With what TLS needs read. It blocks.
+    ///
+    /// # Errors
+    /// Which file, and what is wrong with it.
+    pub(super) fn new(scheme: Scheme, tls: &ClientTls, shown: Shown) -> Result<Self, String> {
+        let outbound = Outbound::new(tls).map_err(|error| error.to_string())?;
+        Ok(Self {
+            outbound: RwLock::new(outbound),
+            tls: tls.clone(),
             scheme,
             shown,
+        })
+    }
+
+    /// Reads what TLS needs again, for connections to come. It blocks.
+    ///
+    /// # Errors
+    /// Which file, and what is wrong with it: what was read before stays.
+    pub(super) fn read_again(&self) -> Result<(), String> {
+        let tls = &self.tls;
+        let has_files = tls.ca_file.is_some() || tls.cert_file.is_some() || tls.key_file.is_some();
+        // Another one has no connections of the one there is.
+        if has_files && self.scheme == Scheme::Https {
+            let outbound = Outbound::new(tls).map_err(|error| error.to_string())?;
+            *self
+                .outbound
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = outbound;
         }
+        Ok(())
+    }
+
+    fn outbound(&self) -> Outbound {
+        let outbound = self.outbound.read().unwrap_or_else(PoisonError::into_inner);
+        outbound.clone()
     }
 
     pub(super) async fn send(
@@ -45,9 +78,10 @@ impl Direct {
         if let Some(authorization) = self.shown.now().await {
             headers.insert(AUTHORIZATION, authorization);
         }
+        let outbound = self.outbound();
         let answer = match repeatable {
-            true => self.outbound.send_repeatable(request, deadline).await,
-            false => self.outbound.send(request, deadline).await,
+            true => outbound.send_repeatable(request, deadline).await,
+            false => outbound.send(request, deadline).await,
         };
         let answer = passing(answer.map_err(failure)?)?;
         Ok(answer.map(|body| {

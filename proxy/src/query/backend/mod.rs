@@ -39,7 +39,6 @@ use crate::config::query::Health;
 use crate::config::query::url::{BackendUrl, Way};
 use crate::discovery::Found;
 use crate::metrics::Series;
-use crate::outbound::Outbound;
 use crate::registry::Registry;
 
 /// One backend of a pool.
@@ -92,8 +91,8 @@ impl Backend {
         let shown = Shown::of(found).map_err(of_it)?;
         let reach = match url.way {
             Way::Direct(scheme) => {
-                let outbound = Outbound::new(&manner.tls).map_err(|e| of_it(e.to_string()))?;
-                Reach::Direct(Direct::new(scheme, outbound, shown))
+                let direct = Direct::new(scheme, &manner.tls, shown);
+                Reach::Direct(direct.map_err(of_it)?)
             }
             Way::Tunnel => Reach::Tunnel(Tunnel::new(registry, &url.address, shown)),
         };
@@ -123,11 +122,10 @@ impl Backend {
     ) -> Arc<Self> {
         let url: BackendUrl = format!("http://{address}").parse().unwrap();
         let found = Found::new(url.clone(), &crate::config::query::Manner::default());
-        let outbound = Outbound::new(&found.manner.tls).unwrap();
         let shown = Shown::of(&found).unwrap();
         let scheme = adit_common::target::Scheme::Http;
         Arc::new(Self {
-            reach: Reach::Direct(Direct::new(scheme, outbound, shown)),
+            reach: Reach::Direct(Direct::new(scheme, &found.manner.tls, shown).unwrap()),
             name: name.into(),
             url,
             priority: 0,
@@ -156,6 +154,18 @@ impl Backend {
         match &self.reach {
             Reach::Direct(direct) => direct.send(&self.url, question, deadline).await,
             Reach::Tunnel(tunnel) => tunnel.send(&self.url, question, deadline).await,
+        }
+    }
+
+    /// Somebody has ordered a reload: certificates and keys that were renewed count from now on. It
+    /// blocks.
+    pub(crate) fn read_again(&self) {
+        let Reach::Direct(direct) = &self.reach else {
+            return;
+        };
+        if let Err(why) = direct.read_again() {
+            let backend = &*self.name;
+            tracing::warn!(backend, %why, "files of a backend: what was read before still counts");
         }
     }
 

@@ -19,6 +19,9 @@ mod facts;
 
 mod report;
 
+#[cfg(fuzzing)]
+mod fuzzing;
+
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +30,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(fuzzing)]
+pub(super) use self::fuzzing::{exposition, said};
 pub(crate) use self::probe::{Habits, probe_once};
 pub(crate) use self::report::Report;
 

@@ -97,7 +97,8 @@ async fn take(state: &Arc<State>, list: &[Listed], tasks: &mut JoinSet<()>) -> b
     let mut all = true;
     for listed in list {
         let name = name_of(listed, &mut names);
-        let same = |member: &&Member| member.listed == *listed && *member.backend.name == *name;
+        let same =
+            |member: &&Member| member.listed.is_same(listed) && *member.backend.name == *name;
         if let Some(member) = before.iter().find(same) {
             members.push(member.clone());
             continue;

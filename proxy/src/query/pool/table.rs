@@ -56,6 +56,15 @@ impl Pools {
         *self.pools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pools);
     }
 
+    /// Reads the files of every backend again, those of pools that are the same. It blocks.
+    pub(crate) fn read_again(&self) {
+        for pool in self.current().iter() {
+            for member in pool.members().iter() {
+                member.backend.read_again();
+            }
+        }
+    }
+
     /// Who answers to this host and path: before all others a pool that names the host, and then the one
     /// with the longest prefix.
     pub(crate) fn find(&self, host: Option<&str>, path: &str) -> Option<Below> {

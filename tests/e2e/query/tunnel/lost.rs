@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use adit_tests::fake_prometheus::{Ending, FakePrometheus, Fixed, result_of};
 use adit_tests::network::{BOTH, Cut, Relay};
 use adit_tests::pair::Client;
-use adit_tests::scraper;
+use adit_tests::scraper::{self, Connection, End as BodyEnd};
 use adit_tests::turn::measured;
 use adit_tests::wait::{PATIENCE, within};
 
@@ -20,7 +20,7 @@ const WITHIN_A_PROBE: Duration = Duration::from_secs(10);
 /// The tunnel first, and a server that is dialled behind it.
 fn far_and_near(near: &FakePrometheus) -> String {
     format!(
-        "query:\n  pools:\n  - strategy: first-available\n    \
+        "query:\n  pools:\n  - strategy: first-available\n    fail_back: 0s\n    \
          backends: [{{url: 'tunnel://prom:9090', name: far}}, {{url: '{}', name: near}}]\n    \
          health: {{interval: 30s, timeout: 10s, warm_up: 0s}}\n",
         near.url()
@@ -184,4 +184,28 @@ async fn a_tunnel_that_stalls_keeps_nobody_elses_probes() {
     }
     relay.resume(BOTH);
     side.is("slow", "healthy").await;
+}
+
+/// Case 27, behind a tunnel: what the caller has begun to read is cut with it, and never looks whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_answer_ends_with_its_tunnel_and_never_looks_whole() {
+    let (far, near) = (FakePrometheus::start("far"), FakePrometheus::start("near"));
+    let side = Side::start(&far_and_near(&near)).await;
+    side.is("near", "healthy").await;
+    let long = Fixed::status(200).body(vec![b'x'; 20 << 20]);
+    for answer in [long.clone(), long.clone().chunked(), long.until_close()] {
+        let client = behind(&side, &far).await;
+        side.until("far", "is first", |far| far["selected"] == true)
+            .await;
+        far.set(|state| state.once("/api/v1/query", answer.cut(5 << 20, Ending::Stall)));
+        let mut connection = Connection::open(side.query).await;
+        connection.write(post("/api/v1/query", "query=up")).await;
+        let head = connection.head().await;
+        assert_eq!(head.status, 200, "{head:?}");
+        connection.wait_for_bytes(4 << 20).await;
+        drop(client);
+        let (_, end) = connection.count(&head).await;
+        assert!(matches!(end, BodyEnd::Cut(_)), "{end:?}: {head:?}");
+        side.is("far", "down").await;
+    }
 }

@@ -60,3 +60,40 @@ async fn what_clients_offer_under_a_label_is_a_backend_until_they_do_not() {
     side.is("a:9090", "healthy").await;
     side.post("/api/v1/query", "query=up").await.expect(200);
 }
+
+/// The client is there, and does not offer it any more: that is seen as soon as somebody asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_its_client_offers_no_longer_is_down_until_it_does() {
+    let (a, b) = (FakePrometheus::start("a"), FakePrometheus::start("b"));
+    let side = Side::start(&format!(
+        "query: {{pools: [{{{QUICK}, backends: ['tunnel://a:9090', 'tunnel://b:9090']}}]}}\n"
+    ))
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.yml");
+    offer(&file, &a, &b, "x");
+    let config = format!("--config.file={}", file.display());
+    let client = side.client(&[&config]).await;
+    for name in ["a:9090", "b:9090"] {
+        side.is(name, "healthy").await;
+    }
+    let only_b = format!(
+        "targets: [{{target: 'b:9090', url: 'http://{}'}}, {{target: 'a:1', url: 'http://{}'}}]\n",
+        b.address(),
+        a.address()
+    );
+    std::fs::write(&file, only_b).unwrap();
+    post(client.web, "/-/reload").await.expect(200);
+    let down = side.is("a:9090", "down").await;
+    assert!(
+        down["reason"].as_str().unwrap().contains("a:9090"),
+        "{down}"
+    );
+    for _ in 0..5 {
+        let answer = side.post("/api/v1/query", "query=up").await.expect(200);
+        assert_eq!(answer.text(), result_of("b"));
+    }
+    offer(&file, &a, &b, "x");
+    post(client.web, "/-/reload").await.expect(200);
+    side.is("a:9090", "healthy").await;
+}

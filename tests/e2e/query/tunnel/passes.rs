@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use adit_tests::fake_prometheus::{Ending, FakePrometheus, Fixed, SERVED_BY};
+use adit_tests::metrics::Metrics;
 use adit_tests::pair;
 use adit_tests::prometheus::Prometheus;
 use adit_tests::scraper::{self, Connection};
-use adit_tests::target::Target;
 use adit_tests::target::answers::{ok, series};
+use adit_tests::target::{Gate, Target};
 use adit_tests::turn::measured;
 use adit_tests::wait::{PATIENCE, within};
+
+use tokio::task::JoinSet;
 
 use super::behind;
 use crate::query::asking::{QUICK, Side, form, post, served};
@@ -283,4 +286,58 @@ async fn what_a_client_does_not_offer_is_refused_in_words_and_held_against_nobod
     assert_eq!(seen["state"], "healthy", "{seen}");
     assert!(seen["ejected_seconds"].is_null(), "{seen}");
     assert!(far.journal().of("/config").is_empty());
+}
+
+/// A client lets so many through at once (`scrapes`, 64). The rest is for others, however many they are:
+/// nothing was begun, so that it is no retry. Nothing is held against the backend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_much_for_one_client_is_asked_elsewhere() {
+    const ALL: usize = 150;
+    const AT_ONCE: usize = 64;
+    let (far, near) = (FakePrometheus::start("far"), FakePrometheus::start("near"));
+    let side = Side::start(&format!(
+        "query: {{pools: [{{strategy: first-available, {QUICK}, backends: [\
+         {{url: 'tunnel://prom:9090', name: far}}, {{url: '{}', name: near}}]}}]}}\n",
+        near.url()
+    ))
+    .await;
+    let _client = behind(&side, &far).await;
+    for name in ["far", "near"] {
+        side.is(name, "healthy").await;
+    }
+    side.until("far", "is first", |far| far["selected"] == true)
+        .await;
+    let gate = Gate::default();
+    let slow = Fixed::json(200, &serde_json::json!({"status": "success"})).behind(&gate);
+    far.set(|state| state.always("/api/v1/labels", slow));
+    let mut asking = JoinSet::new();
+    for _ in 0..ALL {
+        asking.spawn(scraper::send(
+            side.query,
+            scraper::page_request("/api/v1/labels"),
+        ));
+    }
+    // A probe may have one place or two.
+    near.until("what is too much", |journal| {
+        journal.of("/api/v1/labels").len() >= ALL - AT_ONCE
+    })
+    .await;
+    gate.open();
+    let (mut by_far, mut by_near) = (0, 0);
+    while let Some(answer) = asking.join_next().await {
+        match &*served(&answer.unwrap().expect(200)).0 {
+            "far" => by_far += 1,
+            _ => by_near += 1,
+        }
+    }
+    assert!(
+        by_far > AT_ONCE / 2 && by_near >= ALL - AT_ONCE,
+        "{by_far} {by_near}"
+    );
+    let seen = side.backend("far").await.unwrap();
+    assert!(seen["ejected_seconds"].is_null(), "{seen}");
+    let denied = Metrics::of(side.proxy.address)
+        .await
+        .sum("adit_proxy_query_retries_denied_total");
+    assert_eq!(denied, 0.0);
 }

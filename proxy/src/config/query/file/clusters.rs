@@ -137,7 +137,7 @@ impl FileMarathon {
         let (tls, _) = door.resolve(directory)?;
         let secret = self.principal_secret_file;
         Ok(Source::Marathon(MarathonSource {
-            urls: self.urls.into_iter().map(|url| url.0.0).collect(),
+            urls: self.urls.into_iter().map(|url| url.0.0.into()).collect(),
             apps: self.apps,
             port: self.port.map(port).transpose()?,
             principal_secret: secret.map(|path| PrincipalSecret::File(directory.join(path))),

@@ -225,7 +225,7 @@ impl FileHttp {
         };
         let (tls, credentials) = door.resolve(directory)?;
         Ok(Source::Http(HttpSource {
-            url: self.url.0.0,
+            url: self.url.0.0.into(),
             refresh: refresh(self.refresh, 60)?,
             tls,
             credentials,

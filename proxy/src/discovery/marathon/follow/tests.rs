@@ -18,7 +18,7 @@ use crate::discovery::fake_clusters::marathon::{
 
 fn source(urls: Vec<String>) -> MarathonSource {
     MarathonSource {
-        urls,
+        urls: urls.into_iter().map(Into::into).collect(),
         apps: vec!["/monitoring/prometheus".to_owned()],
         port: None,
         principal_secret: None,
@@ -197,7 +197,7 @@ async fn what_cannot_log_in_is_told_and_is_no_panic() {
     // What is set goes before what the secret says.
     elsewhere.auth_endpoint = Some(server.login());
     assert_eq!(Followed::start(elsewhere).next().await, Ok(vec![]));
-    without.urls = vec!["m1:8080".to_owned()];
+    without.urls = vec!["m1:8080".to_owned().into()];
     let error = Followed::start(without).next().await.unwrap_err();
     assert!(error.contains("expected http"), "{error}");
 }

@@ -304,7 +304,7 @@ fn endpoints_and_clusters_are_asked() {
         panic!();
     };
     assert_eq!(
-        (&*http.url, http.refresh),
+        (http.url.expose(), http.refresh),
         ("https://sd.example/x?y=1", seconds(60))
     );
     assert!(matches!(http.credentials, Some(CredentialFile::Bearer(_))));

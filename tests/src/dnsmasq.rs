@@ -1,4 +1,4 @@
-//! Debian's dnsmasq, with a zone of the test's own.
+//! Debian's dnsmasq, with a zone of the test's own. The proxy's own tests have it in by path.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// It answers on the loopback until it is dropped.
-pub(super) struct Dnsmasq {
+#[derive(Debug)]
+pub struct Dnsmasq {
     child: Child,
-    pub(super) address: SocketAddr,
+    /// Where it answers.
+    pub address: SocketAddr,
 }
 
 impl Dnsmasq {
     /// Names below `test` are what `records` say, in dnsmasq's own flags, and no others exist there; for
     /// the rest of the world there is nobody to ask. Nothing where there is no dnsmasq.
-    pub(super) fn start(records: &[&str]) -> Option<Self> {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(records: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             skipped();
             return None;
@@ -25,7 +30,10 @@ impl Dnsmasq {
     }
 
     /// Ends it, and starts it again with other records.
-    pub(super) fn with_others(mut self, records: &[&str]) -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with_others(mut self, records: &[&str]) -> Self {
         self.stop();
         let again = Self::at(&program().unwrap(), self.address.port(), records);
         again.expect("nobody takes the port at once")
@@ -72,7 +80,7 @@ impl Dnsmasq {
     }
 
     /// Nobody answers any more.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         // An error means it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

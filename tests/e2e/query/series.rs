@@ -1,0 +1,354 @@
+//! What is counted under `adit_proxy_query_`, and that it goes with whom it is about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_tests::fake_prometheus::{Ending, FakePrometheus, Fixed, Ready};
+use adit_tests::scraper;
+use adit_tests::target::Gate;
+use adit_tests::wait::{PATIENCE, eventually};
+
+use super::pool::{Pool, attempts, by, pool};
+
+const HOUR: f64 = 3600.0;
+/// Requests that fail leave a backend alone for the rest of the test.
+const MAIN: &str = "health: {interval: 100ms, timeout: 20s, warm_up: 0s, ejection: 5m}\n\
+                    selection_interval: 100ms\nresponse_hold: 1KiB\n";
+/// The budget for retries is what there is at the start.
+const SPENT: &str = "path_prefix: /spent\nselection_interval: 100ms\nretry: {budget: 0%}\n\
+                     health: {interval: 100ms, timeout: 20s, warm_up: 0s, consecutive_failures: 1000}\n";
+const HEDGED: &str = "path_prefix: /hedged\nselection_interval: 100ms\nhedge: {min: 100ms, max: 200ms, budget: 100%}\n\
+                      health: {interval: 100ms, timeout: 20s, warm_up: 0s}\n";
+const QUERY: &str = "/api/v1/query?query=up";
+
+/// The values on the page by series, less `adit_proxy_query_`; without buckets.
+async fn series(pool: &Pool) -> BTreeMap<String, f64> {
+    let page = scraper::page(pool.query, "/metrics").await.expect(200);
+    let page = page.text();
+    let lines = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("adit_proxy_query_"));
+    let of = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        (series.to_owned(), value.parse().unwrap())
+    };
+    lines
+        .map(of)
+        .filter(|(series, _)| !series.contains("_bucket{"))
+        .collect()
+}
+
+/// Waits until no series has `label`.
+async fn gone(pool: &Pool, label: &str) {
+    eventually(PATIENCE, &format!("{label} is gone"), async || {
+        let series = series(pool).await;
+        let left: Vec<_> = series.keys().filter(|one| one.contains(label)).collect();
+        left.is_empty().then_some(()).ok_or(format!("{left:?}"))
+    })
+    .await;
+}
+
+/// Waits until these are the values of these series.
+async fn comes_to(pool: &Pool, wanted: &[(String, f64)]) {
+    eventually(PATIENCE, "these values", async || {
+        let series = series(pool).await;
+        let wrong = wanted
+            .iter()
+            .filter(|(name, value)| series.get(name) != Some(value));
+        let wrong: Vec<_> = wrong
+            .map(|(name, value)| (name, value, series.get(name)))
+            .collect();
+        wrong
+            .is_empty()
+            .then_some(())
+            .ok_or(format!("{wrong:?} in {series:#?}"))
+    })
+    .await;
+}
+
+fn fakes() -> [FakePrometheus; 3] {
+    [("a", 3.0), ("b", 2.0), ("c", 1.0)].map(|(id, hours)| {
+        FakePrometheus::start_as(id, |state| {
+            state.history(hours * HOUR);
+            if id == "c" {
+                state.ready = Ready::Replaying(1, 4);
+            }
+        })
+    })
+}
+
+/// `main` finds its backends in a file of URLs.
+fn config(main: &str, others: &[String]) -> String {
+    let file =
+        "discovery: {grace: 0s, file: [{path: backends.txt, format: lines, refresh: 100ms}]}\n";
+    let main = pool("main", &[], &format!("{main}{file}"));
+    format!("query:\n  pools:\n{main}{}", others.concat())
+}
+
+/// One that fails, and one that does not.
+fn failing_and_well() -> [FakePrometheus; 2] {
+    let failing = FakePrometheus::start_as("failing", |state| {
+        state.history(2.0 * HOUR);
+        state.always("/api/v1/query", Fixed::status(502));
+    });
+    let well = FakePrometheus::start_as("well", |state| state.history(HOUR));
+    [failing, well]
+}
+
+/// Facts §5.6: all of it, after something of everything has happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_happens_is_counted_and_goes_with_whom_it_was_about() {
+    let [a, b, c] = fakes();
+    let [failing, well] = failing_and_well();
+    let slow = FakePrometheus::start_as("slow", |state| {
+        state.history(2.0 * HOUR);
+        state.delay = Duration::from_secs(20);
+    });
+    let both = |one: &FakePrometheus| {
+        [
+            (one.id().to_owned(), one.url()),
+            ("well".into(), well.url()),
+        ]
+    };
+    let other = |name: &str, one: &FakePrometheus, keys: &str| {
+        let both = both(one);
+        let both = both
+            .each_ref()
+            .map(|(name, url)| (name.as_str(), url.clone()));
+        pool(name, &both, keys)
+    };
+    let others = [
+        other("spent", &failing, SPENT),
+        other("hedged", &slow, HEDGED),
+    ];
+    let folder = Pool::folder();
+    let list = |fakes: &[&FakePrometheus]| {
+        let urls: String = fakes.iter().map(|fake| fake.url() + "\n").collect();
+        std::fs::write(folder.path().join("backends.txt"), urls).unwrap();
+    };
+    list(&[&a, &b, &c]);
+    let pool = Pool::in_folder(Arc::clone(&folder), &config(MAIN, &others)).await;
+    let [a_is, b_is, c_is] = [&a, &b, &c].map(|fake| fake.address().to_string());
+    pool.is(&c_is, "starting").await;
+    pool.is_first(&a_is).await;
+    let known = |said: &serde_json::Value| said["score"].is_number() && said["state"] == "healthy";
+    pool.comes_to(&b_is, "known", known).await;
+    pool.is_first(&a_is).await;
+    eventually(PATIENCE, "scores in the other pools", async || {
+        let series = series(&pool).await;
+        let scores = series
+            .keys()
+            .filter(|one| one.starts_with("backend_data_score{") && !one.contains("\"main\""));
+        let count = scores.count();
+        (count == 4).then_some(()).ok_or(count.to_string())
+    })
+    .await;
+    let first = [("failing", "spent"), ("slow", "hedged")].map(|(name, pool)| {
+        let labels = format!("{{backend=\"{name}\",pool=\"{pool}\"}}");
+        (format!("backend_selected{labels}"), 1.0)
+    });
+    comes_to(&pool, &first).await;
+    let of = |metric: &str, backend: &str, more: &str| {
+        format!("{metric}{{backend=\"{backend}\"{more},pool=\"main\"}}")
+    };
+
+    // Five are answered by the first, and then three are not.
+    for _ in 0..5 {
+        assert_eq!(by(&pool.ask().await.expect(200)), a_is);
+    }
+    a.set(|state| state.always("/api/v1/query", Fixed::status(502)));
+    for _ in 0..3 {
+        let answer = pool.ask().await.expect(200);
+        assert_eq!((by(&answer), attempts(&answer)), (b_is.clone(), "2".into()));
+    }
+    pool.is_first(&b_is).await;
+    // One breaks off behind what is held of it.
+    let long = Fixed::status(200)
+        .body(vec![b'x'; 64 << 10])
+        .cut(32 << 10, Ending::Reset);
+    b.set(|state| state.once("/api/v1/query", long));
+    let cut = pool.ask().await;
+    assert!(cut.head.status == 200 && cut.is_cut(), "{:?}", cut.end);
+    // One is under way.
+    let gate = Gate::default();
+    b.set(|state| state.once("/api/v1/query", Fixed::status(200).behind(&gate)));
+    let query = pool.query;
+    let waiting = tokio::spawn(async move { scraper::page(query, QUERY).await });
+    // Ten more than there were requests is not to be had: two of them are answered as they are.
+    let mut refused = 0;
+    for _ in 0..12 {
+        let answer = scraper::page(pool.query, &format!("/spent{QUERY}")).await;
+        refused += usize::from(answer.head.status == 502);
+    }
+    assert_eq!(refused, 2);
+    let answer = scraper::page(pool.query, &format!("/hedged{QUERY}")).await;
+    assert_eq!(by(&answer.expect(200)), "well");
+
+    let read = |backend: &str, code: &str| {
+        let more = format!(",class=\"read\",code=\"{code}\"");
+        of("backend_requests_total", backend, &more)
+    };
+    let mut wanted = vec![
+        (
+            r#"requests_total{class="read",code="200",pool="main"}"#.into(),
+            9.0,
+        ),
+        (read(&a_is, "200"), 5.0),
+        (read(&a_is, "502"), 3.0),
+        (read(&b_is, "200"), 4.0),
+        (of("backend_request_duration_seconds_count", &a_is, ""), 8.0),
+        (of("backend_request_duration_seconds_count", &b_is, ""), 4.0),
+        (of("backend_requests_in_flight", &a_is, ""), 0.0),
+        (of("backend_requests_in_flight", &b_is, ""), 1.0),
+        (of("truncated_total", &b_is, ""), 1.0),
+        (of("truncated_total", &a_is, ""), 0.0),
+        (
+            format!(r#"retries_total{{from="{a_is}",pool="main",reason="bad-gateway"}}"#),
+            3.0,
+        ),
+        (
+            r#"retries_total{from="failing",pool="spent",reason="bad-gateway"}"#.into(),
+            10.0,
+        ),
+        (r#"retries_denied_total{pool="spent"}"#.into(), 2.0),
+        (r#"hedges_total{pool="hedged",result="second"}"#.into(), 1.0),
+        (of("backend_ejections_total", &a_is, ""), 1.0),
+        (of("backend_ejections_total", &b_is, ""), 0.0),
+        (r#"panic_mode{pool="main"}"#.into(), 0.0),
+        (of("backend_wal_replay_ratio", &c_is, ""), 0.25),
+        (
+            r#"discovery_backends{pool="main",source="file"}"#.into(),
+            3.0,
+        ),
+        (
+            r#"discovery_errors_total{pool="main",source="file"}"#.into(),
+            0.0,
+        ),
+        (
+            r#"discovery_backends{pool="spent",source="static"}"#.into(),
+            2.0,
+        ),
+    ];
+    for (name, state) in [(&a_is, "healthy"), (&b_is, "healthy"), (&c_is, "starting")] {
+        let well = f64::from(state == "healthy");
+        wanted.push((of("backend_up", name, ""), well));
+        wanted.push((of("backend_selected", name, ""), f64::from(name == &b_is)));
+        for other in [
+            "unknown", "starting", "warming", "healthy", "degraded", "stopping", "down",
+        ] {
+            let labels = format!("{{backend=\"{name}\",pool=\"main\",state=\"{other}\"}}");
+            wanted.push((format!("backend_state{labels}"), f64::from(other == state)));
+        }
+    }
+    comes_to(&pool, &wanted).await;
+    let now = series(&pool).await;
+    let value = |name: &str| {
+        *now.get(name)
+            .unwrap_or_else(|| panic!("no {name} in {now:#?}"))
+    };
+    for (name, hours) in [(&a_is, 3.0), (&b_is, 2.0)] {
+        for metric in ["backend_history_seconds", "backend_data_score"] {
+            let seconds = value(&of(metric, name, ""));
+            assert!((seconds - hours * HOUR).abs() < 60.0, "{metric}: {seconds}");
+        }
+        assert_eq!(value(&of("backend_staleness_seconds", name, "")), 3.0);
+        assert!(value(&of("backend_clock_skew_seconds", name, "")).abs() < 10.0);
+        let probes =
+            format!("backend_probes_total{{backend=\"{name}\",pool=\"main\",result=\"ok\"}}");
+        assert!(value(&probes) >= 1.0);
+    }
+    let labels = format!("{{backend=\"{c_is}\",pool=\"main\",result=\"not-ready\"}}");
+    assert!(value(&format!("backend_probes_total{labels}")) >= 1.0);
+    // What is not known has no series.
+    assert_eq!(now.get(&of("backend_history_seconds", &c_is, "")), None);
+    assert_eq!(now.get(&of("backend_wal_replay_ratio", &a_is, "")), None);
+    assert!(value(r#"selections_total{pool="main"}"#) >= 3.0);
+    for reason in ["first", "state"] {
+        let changes = format!("primary_changes_total{{pool=\"main\",reason=\"{reason}\"}}");
+        assert!(value(&changes) >= 1.0, "{reason}");
+    }
+    let affinity = now
+        .iter()
+        .filter(|(name, _)| name.starts_with("affinity_total{"));
+    let primary = affinity.filter(|(name, _)| name.contains(r#"pool="main""#));
+    let primary = primary.filter(|(name, _)| name.contains(r#"type="primary""#));
+    assert_eq!(
+        primary.map(|(_, count)| count).sum::<f64>(),
+        10.0,
+        "{now:#?}"
+    );
+    // `query=up` of the one that is under way.
+    assert_eq!(value("buffered_bytes"), 8.0);
+
+    // One leaves, with a request under way: its series are there until that is over, and not a moment longer.
+    list(&[&a, &c]);
+    let b_has = format!("\"{b_is}\"");
+    comes_to(
+        &pool,
+        &[(
+            r#"discovery_backends{pool="main",source="file"}"#.into(),
+            2.0,
+        )],
+    )
+    .await;
+    pool.comes_to(&b_is, "gone", serde_json::Value::is_null)
+        .await;
+    assert_eq!(
+        series(&pool)
+            .await
+            .get(&of("backend_requests_in_flight", &b_is, "")),
+        Some(&1.0)
+    );
+    gate.open();
+    assert_eq!(by(&waiting.await.unwrap().expect(200)), b_is);
+    gone(&pool, &b_has).await;
+    comes_to(
+        &pool,
+        &[(read(&a_is, "200"), 5.0), (read(&a_is, "502"), 3.0)],
+    )
+    .await;
+
+    // A reload takes two pools away, and leaves the third as it is.
+    pool.reload(&config(MAIN, &[])).await;
+    for name in ["spent", "hedged"] {
+        gone(&pool, &format!("pool=\"{name}\"")).await;
+    }
+    comes_to(
+        &pool,
+        &[
+            (read(&a_is, "200"), 5.0),
+            (of("backend_ejections_total", &a_is, ""), 1.0),
+        ],
+    )
+    .await;
+    // Another makes it anew, under its name. What it counts goes on, and what it shows is there.
+    let total = r#"requests_total{class="read",code="200",pool="main"}"#;
+    let before = series(&pool).await[total];
+    pool.reload(&config(&MAIN.replace("1KiB", "2KiB"), &[]))
+        .await;
+    a.set(|state| state.as_usual());
+    pool.is_first(&a_is).await;
+    assert_eq!(by(&pool.ask().await.expect(200)), a_is);
+    let there = [
+        (total.to_owned(), before + 1.0),
+        (of("backend_up", &a_is, ""), 1.0),
+        (of("backend_selected", &a_is, ""), 1.0),
+        (of("backend_ejections_total", &a_is, ""), 0.0),
+        (of("backend_wal_replay_ratio", &c_is, ""), 0.25),
+        (
+            r#"discovery_backends{pool="main",source="file"}"#.into(),
+            2.0,
+        ),
+        (
+            r#"discovery_errors_total{pool="main",source="file"}"#.into(),
+            0.0,
+        ),
+    ];
+    comes_to(&pool, &there).await;
+    let probes = format!(
+        "adit_proxy_query_backend_probes_total{{backend=\"{a_is}\",pool=\"main\",result=\"ok\"}}"
+    );
+    pool.grows(&probes, 3.0).await;
+    comes_to(&pool, &there).await;
+}
