@@ -35,7 +35,11 @@ impl Dnsmasq {
     /// When it does not start.
     pub fn with_others(mut self, records: &[&str]) -> Self {
         self.stop();
-        let again = Self::at(&program().unwrap(), self.address.port(), records);
+        let again = Self::at(
+            &program().expect("it was there"),
+            self.address.port(),
+            records,
+        );
         again.expect("nobody takes the port at once")
     }
 
@@ -61,8 +65,8 @@ impl Dnsmasq {
             .args(records)
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+            .expect("setpriv");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut said = Vec::new();
         for line in log.lines().map_while(Result::ok) {
             if line.contains("started, version") {
@@ -71,7 +75,7 @@ impl Dnsmasq {
             }
             said.push(line);
         }
-        child.wait().unwrap();
+        child.wait().expect("ended");
         let is_taken = said
             .iter()
             .any(|line| line.contains("Address already in use"));
@@ -102,14 +106,17 @@ fn program() -> Option<PathBuf> {
 }
 
 fn skipped() {
-    eprintln!("SKIPPED a test of DNS: dnsmasq is not installed (apt-get install dnsmasq-base)");
+    // Past libtest's capture, so that it is seen.
+    let missing =
+        b"SKIPPED a test of DNS: dnsmasq is not installed (apt-get install dnsmasq-base)\n";
+    std::io::Write::write_all(&mut std::io::stderr(), missing).expect("stderr");
 }
 
 /// A port of the loopback that nobody has, by UDP and by TCP.
 fn unused() -> u16 {
     loop {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = udp.local_addr().unwrap().port();
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = udp.local_addr().expect("an address").port();
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 /// Where a backend is. Two are the same that lead to the same place, however they are written and
 /// whoever asks there.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BackendUrl {
     /// By which way.
     pub way: Way,
@@ -87,6 +87,16 @@ impl Hash for BackendUrl {
     }
 }
 
+impl fmt::Debug for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A token may stand in the user's place: neither is shown.
+        f.debug_struct("BackendUrl")
+            .field("url", &self.to_string())
+            .field("has_user", &self.user.is_some())
+            .finish()
+    }
+}
+
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin(), self.prefix)
@@ -122,7 +132,8 @@ impl FromStr for BackendUrl {
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         // '/', '?' or '#' in a password ends what is the host, and a part of it would be shown.
-        let torn = prefix.contains('@') || (rest.contains('@') && !whole.as_str().contains('@'));
+        let behind = rest.get(whole.as_str().len()..).unwrap_or_default();
+        let torn = behind.contains(['@', '#']);
         let address = match Target::parse(authority.as_str(), default) {
             Ok(address) if !torn => address,
             Err(error) if !torn => return Err(error.into()),
@@ -196,6 +207,8 @@ mod tests {
             ("http://a:0", "no port"),
             ("http://u:s3cret/x@a:1", "percent-encoded"),
             ("http://u:12/s3cret@a:1", "percent-encoded"),
+            ("http://s3cret@u:12#x@a:1", "percent-encoded"),
+            ("http://a:1#x", "percent-encoded"),
             ("http://u:s3cret#x@a:1", "percent-encoded"),
             ("http://u:12#s3cret@a:1", "percent-encoded"),
         ] {

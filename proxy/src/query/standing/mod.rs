@@ -55,10 +55,12 @@ pub(crate) enum State {
 pub(crate) enum Tier {
     /// Healthy, and not left alone.
     Good,
-    /// Degraded, or left alone for a while after failures.
+    /// Degraded.
     Poor,
     /// Warming, or nothing is known yet.
     Raw,
+    /// Left alone for a while: its probes are good, and what it was asked failed.
+    Apart,
     /// Not at all, unless there is nobody else.
     Out,
 }
@@ -70,6 +72,7 @@ impl Tier {
             Self::Good => "good",
             Self::Poor => "poor",
             Self::Raw => "raw",
+            Self::Apart => "apart",
             Self::Out => "out",
         }
     }
@@ -147,7 +150,7 @@ impl Standing {
 
     pub(crate) fn tier(&self, now: Instant) -> Tier {
         match self.state.tier() {
-            Tier::Good if self.is_ejected(now) => Tier::Poor,
+            tier if tier != Tier::Out && self.is_ejected(now) => Tier::Apart,
             tier => tier,
         }
     }

@@ -340,7 +340,7 @@ fn failures_in_a_row_leave_it_alone_twice_as_long_each_time() {
         assert!(!one.failed() && !one.failed());
         assert_eq!(one.tier(), Tier::Good);
         assert!(one.failed(), "the third");
-        assert_eq!(one.tier(), Tier::Poor);
+        assert_eq!(one.tier(), Tier::Apart);
         let until = one.standing.ejected_until.unwrap();
         assert_eq!(until - one.now, secs(expected));
         assert!(

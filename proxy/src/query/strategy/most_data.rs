@@ -196,7 +196,7 @@ impl MostData {
     /// Whether it has shown what it has, or cannot.
     fn is_seen(&self, candidate: &Candidate) -> bool {
         match candidate.tier {
-            Tier::Good | Tier::Poor => self.first_amount().of(candidate).is_some(),
+            Tier::Good | Tier::Poor | Tier::Apart => self.first_amount().of(candidate).is_some(),
             Tier::Raw => false,
             Tier::Out => true,
         }

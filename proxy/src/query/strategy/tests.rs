@@ -46,7 +46,7 @@ fn number() -> impl Generate<Value = Option<f64>> {
 
 prop_compose! {
     fn some_candidate()(
-        tier in prop_oneof![Just(Tier::Good), Just(Tier::Poor), Just(Tier::Raw), Just(Tier::Out)],
+        tier in prop_oneof![Just(Tier::Good), Just(Tier::Poor), Just(Tier::Raw), Just(Tier::Apart), Just(Tier::Out)],
         priority in 0_u32..3,
         weight in prop_oneof![0_u32..5, Just(u32::MAX)],
         (oldest, now, stored, head, ingested) in (number(), number(), number(), number(), number()),

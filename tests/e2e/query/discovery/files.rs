@@ -119,7 +119,7 @@ async fn a_file_of_prometheus_may_say_https_and_a_path() {
     );
     let world = World::new(&pool, |folder| super::write(folder, "a.json", &groups(""))).await;
     let first = of_the_file(&format!("{}/p", tls.url()));
-    world.lists(&[first.clone()]).await;
+    world.lists(std::slice::from_ref(&first)).await;
     world.healthy(1).await;
     world.answers_of(&["tls"]).await;
     let also = format!(r#", {{"targets": ["{}"]}}"#, plain.address());

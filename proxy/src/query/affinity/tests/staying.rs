@@ -90,7 +90,7 @@ fn whoever_was_with_one_that_dies_is_with_another_at_once() {
         let hit = pool.ask(&headers, address);
         assert_eq!((hit.first, hit.outcomes[0].1), (first.clone(), Became::Hit));
         // Degraded, warming, down: as long as others are better.
-        for tier in [Tier::Poor, Tier::Raw, Tier::Out] {
+        for tier in [Tier::Poor, Tier::Raw, Tier::Apart, Tier::Out] {
             pool.tier(&first, tier);
             let got = pool.ask(&headers, address);
             assert_ne!(got.first, first, "{affinity:?} {tier:?}");
@@ -234,7 +234,7 @@ proptest! {
         of in 0_usize..4,
         user in ".{0,8}",
     ) {
-        let all = [Tier::Good, Tier::Poor, Tier::Raw, Tier::Out];
+        let all = [Tier::Good, Tier::Poor, Tier::Raw, Tier::Apart, Tier::Out];
         let ways = [cookie(), header("x-grafana-user"), Affinity::Primary];
         for strategy in [Strategy::default(), Strategy::Random, Strategy::ConsistentHash] {
             let names = &["a", "b", "c", "d"][..tiers.len()];

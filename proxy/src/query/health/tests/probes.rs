@@ -396,13 +396,13 @@ async fn failed_requests_leave_it_alone_and_are_counted_once() {
         let now = tokio::time::Instant::now();
         watched.backend.standing.borrow().tier(now)
     };
-    assert_eq!(tier(&one), Tier::Poor);
+    assert_eq!(tier(&one), Tier::Apart);
     for _ in 0..10 {
         assert!(!other.backend.failed(&reset));
     }
     assert_eq!(tier(&other), Tier::Good);
     server.is_asked("/-/ready", 4).await;
-    assert_eq!(tier(&one), Tier::Poor, "probes do not end it");
+    assert_eq!(tier(&one), Tier::Apart, "probes do not end it");
     assert_eq!(
         one.metric("adit_proxy_query_backend_ejections_total", ""),
         Some(1.0)
