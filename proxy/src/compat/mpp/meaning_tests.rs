@@ -27,7 +27,7 @@ fn example(key: Key) -> (&'static str, &'static str) {
         Key::KubePodLabelSelector => ("app=prom,x=y", "select: Pods(\"app=prom,x=y\")"),
         Key::KubeNamespace => ("monitoring", "namespace: \"monitoring\""),
         Key::KubePort => ("web", "port: Some(\"web\")"),
-        Key::MarathonUrl => ("http://m:8080", "urls: [\"http://m:8080\"]"),
+        Key::MarathonUrl => ("http://m:8080", "urls: [http://m:8080]"),
         Key::MarathonApps => ("/a, /b", "apps: [\"/a\", \"/b\"]"),
         Key::InsecureCerts => ("true", "insecure_skip_verify: true"),
         Key::MarathonPrincipalSecret => ("{\"uid\":\"x\"}", "principal_secret: Some(Value(***))"),
