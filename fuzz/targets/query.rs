@@ -65,6 +65,10 @@ fn address(bytes: &[u8]) {
     let Some((scheme, rest)) = text.split_once("://") else {
         return;
     };
+    // Where it stands already, it may be a name's.
+    if text.contains(MARK) {
+        return;
+    }
     let (before, after) = rest.split_at(rest.find(['/', '?', '#', ':']).unwrap_or(0));
     for user in [
         format!("{scheme}://{MARK}@{rest}"),
