@@ -22,13 +22,15 @@ async fn a_unix_socket_is_scraped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exporter.sock");
     let ear = Ear::Unix(UnixListener::bind(&path).unwrap());
-    let target = Target::at(vec![ear], ok(metric("local")));
+    let mut target = Target::at(vec![ear], ok(metric("local")));
     let pair = Pair::start(&[&format!("--target=pi:9100=unix:{}", path.display())]).await;
     for _ in 0..3 {
         let answer = pair.scrape("http://pi:9100/metrics?x=1").await.expect(200);
         assert_eq!(answer.text(), metric("local"));
     }
     assert_eq!(target.requests()[0].path(), "/metrics?x=1");
+    // Only then its connections are closed.
+    target.kill().await;
     drop((target, folder));
     pair.scrape("http://pi:9100/metrics")
         .await
