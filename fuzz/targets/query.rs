@@ -39,7 +39,10 @@ fn request(bytes: &[u8]) {
         // However it is spelled, nothing that changes something is sent twice.
         let path = path.to_ascii_lowercase();
         for never in ["/-/quit", "/-/reload", "delete_series", "/admin/", "/write"] {
-            assert!(!path.ends_with(never) && !path.contains("/tsdb/delete"), "{path}");
+            assert!(
+                !path.ends_with(never) && !path.contains("/tsdb/delete"),
+                "{path}"
+            );
         }
     }
     let form = lines.next();
