@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::asked::{self, Asked, Kind};
 use super::attempt::{Answered, QueryBody};
-use super::endless::Endless;
+use super::backend::Backend;
 use super::pool::{Below, Choice, Pool};
 use super::refusal::Refusal;
+use super::under_way::UnderWay;
 use crate::Proxy;
 use crate::auth::Caller;
 use crate::clock::Clock;
@@ -163,16 +164,26 @@ impl Passage<'_> {
             reason,
         } = answered;
         self.attempts = attempts;
-        let headers = response.headers_mut();
-        // A name is what an operator or a source wrote: it may be no header's value.
-        let name = HeaderValue::from_bytes(by.name.as_bytes());
-        headers.insert(SERVED_BY, name.unwrap_or(HeaderValue::from_static("?")));
-        headers.insert(ATTEMPTS, HeaderValue::from(attempts));
         let why = match reason {
             "first" => choice.reason.to_owned(),
             reason => format!("{}, {reason}", choice.reason),
         };
-        if let Ok(why) = HeaderValue::from_str(&why) {
+        self.sign(response.headers_mut(), &by, &why);
+        let https = self.proxy.auth.web().current().tls.is_some();
+        if let Some(cookie) = self.pool.cookie(&choice, &by.name, https) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        let draining = endless.then(|| self.proxy.stop.draining());
+        Ok(response.map(|body| UnderWay::new(body, permit, draining).boxed()))
+    }
+
+    /// Who has answered, and why they.
+    fn sign(&self, headers: &mut HeaderMap, by: &Backend, why: &str) {
+        // A name is what an operator or a source wrote: it may be no header's value.
+        let name = HeaderValue::from_bytes(by.name.as_bytes());
+        headers.insert(SERVED_BY, name.unwrap_or(HeaderValue::from_static("?")));
+        headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        if let Ok(why) = HeaderValue::from_str(why) {
             headers.insert(REASON, why);
         }
         if self.proxy.config.mpp
@@ -180,22 +191,5 @@ impl Passage<'_> {
         {
             headers.insert(mpp::SERVED_BY, place);
         }
-        let https = self.proxy.auth.web().current().tls.is_some();
-        if let Some(cookie) = self.pool.cookie(&choice, &by.name, https) {
-            headers.append(http::header::SET_COOKIE, cookie);
-        }
-        let draining = self.proxy.stop.draining();
-        Ok(response.map(|body| {
-            let body = match endless {
-                true => Endless::new(body, draining).boxed(),
-                false => body,
-            };
-            // Under way until its last byte.
-            body.map_frame(move |frame| {
-                let _ = &permit;
-                frame
-            })
-            .boxed()
-        }))
     }
 }

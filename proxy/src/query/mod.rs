@@ -6,7 +6,7 @@
 //!    they are, and asks [`strategy`] for an order of them, which [`affinity`] may change for one caller.
 //! 3. [`attempt`] asks one after the other until one has answered, and holds the answer back until it is
 //!    sure of it.
-//! 4. [`answer`] goes this way with one request; [`endless`] is what has no end of its own. [`refusal`] has every answer of our own.
+//! 4. [`answer`] goes this way with one request; [`under_way`] is its answer until the last byte. [`refusal`] has every answer of our own.
 //!
 //! [`backend`] is a Prometheus that answers, whatever the way to it; [`standing`] is what is known of how
 //! it is, [`health`] finds that out. [`view`] tells why, and [`pages`] tell people.
@@ -29,7 +29,7 @@ pub(crate) mod view;
 pub(crate) mod fuzzing;
 
 mod refusal;
-mod endless;
+mod under_way;
 mod answer;
 mod pages;
 
