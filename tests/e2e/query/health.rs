@@ -225,9 +225,11 @@ async fn a_replica_that_was_restarted_is_not_asked_before_it_has_scraped_what_it
     let is = pool.is("a", "warming").await;
     assert!(why(&is).starts_with("warming (started "), "{is}");
     assert_eq!(is["tier"], "raw", "{is}");
-    // Later: what it shows is from before its start.
-    a.set(started(30.0));
-    a.set(|state| state.age = Some(300.0));
+    // Later: what it shows is from before its start. At once, or a probe in between would find it warm.
+    a.set(|state| {
+        started(30.0)(state);
+        state.age = Some(300.0);
+    });
     let says = |part: &'static str| move |said: &Value| why(said).contains(part);
     let nothing = "nothing was scraped since then";
     pool.comes_to("a", nothing, says(nothing)).await;
