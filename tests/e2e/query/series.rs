@@ -15,7 +15,7 @@ const HOUR: f64 = 3600.0;
 /// Requests that fail leave a backend alone for the rest of the test.
 const MAIN: &str = "health: {interval: 100ms, timeout: 20s, warm_up: 0s, ejection: 5m}\n\
                     selection_interval: 100ms\nresponse_hold: 1KiB\n";
-/// The budget for retries is what there is at the start.
+/// The budget for retries that fail is what there is at the start.
 const SPENT: &str = "path_prefix: /spent\nselection_interval: 100ms\nretry: {budget: 0%}\n\
                      health: {interval: 100ms, timeout: 20s, warm_up: 0s, consecutive_failures: 1000}\n";
 const HEDGED: &str = "path_prefix: /hedged\nselection_interval: 100ms\nhedge: {min: 100ms, max: 200ms, budget: 100%}\n\
@@ -86,41 +86,35 @@ fn config(main: &str, others: &[String]) -> String {
     format!("query:\n  pools:\n{main}{}", others.concat())
 }
 
-/// One that fails, and one that does not.
-fn failing_and_well() -> [FakePrometheus; 2] {
-    let failing = FakePrometheus::start_as("failing", |state| {
-        state.history(2.0 * HOUR);
-        state.always("/api/v1/query", Fixed::status(502));
+/// Two that fail, and one that does not.
+fn failing_and_well() -> [FakePrometheus; 3] {
+    let failing = [("failing", 2.0 * HOUR), ("failing too", HOUR)].map(|(name, history)| {
+        FakePrometheus::start_as(name, |state| {
+            state.history(history);
+            state.always("/api/v1/query", Fixed::status(502));
+        })
     });
     let well = FakePrometheus::start_as("well", |state| state.history(HOUR));
-    [failing, well]
+    let [one, other] = failing;
+    [one, other, well]
 }
 
 /// Facts §5.6: all of it, after something of everything has happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_happens_is_counted_and_goes_with_whom_it_was_about() {
     let [a, b, c] = fakes();
-    let [failing, well] = failing_and_well();
+    let [failing, failing_too, well] = failing_and_well();
     let slow = FakePrometheus::start_as("slow", |state| {
         state.history(2.0 * HOUR);
         state.delay = Duration::from_secs(20);
     });
-    let both = |one: &FakePrometheus| {
-        [
-            (one.id().to_owned(), one.url()),
-            ("well".into(), well.url()),
-        ]
-    };
-    let other = |name: &str, one: &FakePrometheus, keys: &str| {
-        let both = both(one);
-        let both = both
-            .each_ref()
-            .map(|(name, url)| (name.as_str(), url.clone()));
+    let other = |name: &str, two: [&FakePrometheus; 2], keys: &str| {
+        let both = two.map(|one| (one.id(), one.url()));
         pool(name, &both, keys)
     };
     let others = [
-        other("spent", &failing, SPENT),
-        other("hedged", &slow, HEDGED),
+        other("spent", [&failing, &failing_too], SPENT),
+        other("hedged", [&slow, &well], HEDGED),
     ];
     let folder = Pool::folder();
     let list = |fakes: &[&FakePrometheus]| {
@@ -175,13 +169,13 @@ async fn everything_that_happens_is_counted_and_goes_with_whom_it_was_about() {
     b.set(|state| state.once("/api/v1/query", Fixed::status(200).behind(&gate)));
     let query = pool.query;
     let waiting = tokio::spawn(async move { scraper::page(query, QUERY).await });
-    // Ten more than there were requests is not to be had: two of them are answered as they are.
-    let mut refused = 0;
+    // Ten more than there were requests is not to be had when all fail: two of them are sent once.
+    let mut sent = Vec::new();
     for _ in 0..12 {
         let answer = scraper::page(pool.query, &format!("/spent{QUERY}")).await;
-        refused += usize::from(answer.head.status == 502);
+        sent.push(attempts(&answer.expect(502)));
     }
-    assert_eq!(refused, 2);
+    assert_eq!(sent, [["2"; 10].as_slice(), &["1"; 2]].concat());
     let answer = scraper::page(pool.query, &format!("/hedged{QUERY}")).await;
     assert_eq!(by(&answer.expect(200)), "well");
 

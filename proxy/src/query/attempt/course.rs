@@ -1,6 +1,5 @@
 //! The course of one request among its backends: whether another may be asked.
 
-use super::budget::Budget;
 use crate::query::asked::Class;
 
 /// What a failed try means for the request.
@@ -61,9 +60,14 @@ impl Course {
         self.repeatable && self.tried < self.most
     }
 
-    /// What follows when a try was lost, `others` are left and there is time. A retry is paid for,
-    /// unless nothing was begun.
-    pub(super) fn lost(&mut self, loss: Loss, others: bool, budget: &Budget) -> Next {
+    /// What follows when a try was lost, `others` are left and there is time. A retry has to be
+    /// `afforded`, unless nothing was begun.
+    pub(super) fn lost(
+        &mut self,
+        loss: Loss,
+        others: bool,
+        afforded: impl FnOnce() -> bool,
+    ) -> Next {
         match loss {
             Loss::FailedOnce if self.once => return Next::Over,
             _ if !others || !self.may_repeat() => return Next::Over,
@@ -71,7 +75,7 @@ impl Course {
             Loss::FailedOnce => self.once = true,
             Loss::Failed => {}
         }
-        match budget.spend() {
+        match afforded() {
             true => Next::Again,
             false => Next::Denied,
         }
@@ -82,6 +86,7 @@ impl Course {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::budget::Budget;
     use super::*;
     use crate::query::asked::Kind;
 
@@ -106,19 +111,34 @@ mod tests {
         for _ in 0..10 {
             let mut course = Course::new(&class(true), 2);
             course.sent();
-            assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Again);
+            assert_eq!(
+                course.lost(Loss::Unbegun, true, || budget.spend()),
+                Next::Again
+            );
             course.sent();
-            assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Over);
+            assert_eq!(
+                course.lost(Loss::Unbegun, true, || budget.spend()),
+                Next::Over
+            );
         }
         let mut course = Course::new(&class(true), 2);
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Again);
+        assert_eq!(
+            course.lost(Loss::Failed, true, || budget.spend()),
+            Next::Again
+        );
         let mut course = Course::new(&class(true), 2);
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Denied);
+        assert_eq!(
+            course.lost(Loss::Failed, true, || budget.spend()),
+            Next::Denied
+        );
         let mut course = Course::new(&class(false), 2);
         course.sent();
-        assert_eq!(course.lost(Loss::Unbegun, true, &budget), Next::Over);
+        assert_eq!(
+            course.lost(Loss::Unbegun, true, || budget.spend()),
+            Next::Over
+        );
     }
 
     #[test]
@@ -126,13 +146,22 @@ mod tests {
         let mut course = Course::new(&class(true), 3);
         for _ in 0..2 {
             course.sent();
-            assert_eq!(course.lost(Loss::Failed, true, &plenty()), Next::Again);
+            assert_eq!(
+                course.lost(Loss::Failed, true, || plenty().spend()),
+                Next::Again
+            );
         }
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, true, &plenty()), Next::Over);
+        assert_eq!(
+            course.lost(Loss::Failed, true, || plenty().spend()),
+            Next::Over
+        );
         let mut course = Course::new(&class(true), 3);
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, false, &plenty()), Next::Over);
+        assert_eq!(
+            course.lost(Loss::Failed, false, || plenty().spend()),
+            Next::Over
+        );
     }
 
     /// An internal error may be the query's own doing.
@@ -140,11 +169,20 @@ mod tests {
     fn one_retry_for_an_internal_error() {
         let mut course = Course::new(&class(true), 9);
         course.sent();
-        assert_eq!(course.lost(Loss::FailedOnce, true, &plenty()), Next::Again);
+        assert_eq!(
+            course.lost(Loss::FailedOnce, true, || plenty().spend()),
+            Next::Again
+        );
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, true, &plenty()), Next::Again);
+        assert_eq!(
+            course.lost(Loss::Failed, true, || plenty().spend()),
+            Next::Again
+        );
         course.sent();
-        assert_eq!(course.lost(Loss::FailedOnce, true, &plenty()), Next::Over);
+        assert_eq!(
+            course.lost(Loss::FailedOnce, true, || plenty().spend()),
+            Next::Over
+        );
     }
 
     #[test]
@@ -152,10 +190,19 @@ mod tests {
         let budget = Budget::new(0.0, 1.0, 1.0);
         let mut course = Course::new(&class(true), 3);
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, false, &budget), Next::Over);
-        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Again);
+        assert_eq!(
+            course.lost(Loss::Failed, false, || budget.spend()),
+            Next::Over
+        );
+        assert_eq!(
+            course.lost(Loss::Failed, true, || budget.spend()),
+            Next::Again
+        );
         course.sent();
-        assert_eq!(course.lost(Loss::Failed, true, &budget), Next::Denied);
+        assert_eq!(
+            course.lost(Loss::Failed, true, || budget.spend()),
+            Next::Denied
+        );
     }
 
     proptest! {
@@ -173,7 +220,7 @@ mod tests {
             let budget = plenty();
             for loss in losses {
                 course.sent();
-                if course.lost(loss, true, &budget) != Next::Again {
+                if course.lost(loss, true, || budget.spend()) != Next::Again {
                     break;
                 }
             }

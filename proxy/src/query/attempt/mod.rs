@@ -58,7 +58,7 @@ use super::backend::{Backend, Question};
 use crate::config::query::{Pool, Retry};
 use crate::metrics::QueryMetrics;
 
-/// Retries at once after a quiet time, at the start and at most.
+/// Retries that may fail after a quiet time, at the start and at most.
 const RETRIES_AT_START: f64 = 10.0;
 const MOST_RETRIES: f64 = 100.0;
 
@@ -127,6 +127,7 @@ impl Attempts {
             order: Order::new(order, class, most, &self.resting, &self.counts),
             course: Course::new(&class, self.retry.attempts),
             retries: &self.retries,
+            loan: None,
             hedging: self.hedging.as_ref().filter(|_| class.hedge),
             counts: &self.counts,
             granted,

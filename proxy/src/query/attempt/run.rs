@@ -8,7 +8,7 @@ use futures_util::future::Either;
 use http::Response;
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::{Budget, Loan};
 use super::counted::{Counts, Visit};
 use super::course::{Course, Next};
 use super::hedge::{self, Hedging, Race, Trying};
@@ -47,6 +47,8 @@ pub(super) struct Run<'a> {
     pub(super) order: Order<'a>,
     pub(super) course: Course,
     pub(super) retries: &'a Budget,
+    /// What the retry that is under way costs, unless it is answered.
+    pub(super) loan: Option<Loan<'a>>,
     /// Nothing, where nobody else is asked early.
     pub(super) hedging: Option<&'a Hedging>,
     pub(super) counts: &'a Counts,
@@ -69,7 +71,12 @@ impl<'a> Run<'a> {
         let mut outcome = self.first(first).await;
         loop {
             let mut lost = match outcome {
-                Outcome::Answer(response, by) => return Ok(self.answered(response, by)),
+                Outcome::Answer(response, by) => {
+                    if let Some(loan) = self.loan.take() {
+                        loan.answered();
+                    }
+                    return Ok(self.answered(response, by));
+                }
                 Outcome::Lost(lost) => lost,
             };
             self.note(&mut lost);
@@ -144,7 +151,13 @@ impl<'a> Run<'a> {
             return None;
         }
         let others = !self.order.is_over();
-        match self.course.lost(lost.loss, others, self.retries) {
+        let afforded = || {
+            // The last one is paid for before the next is lent anything.
+            self.loan = None;
+            self.loan = self.retries.lend();
+            self.loan.is_some()
+        };
+        match self.course.lost(lost.loss, others, afforded) {
             Next::Over => return None,
             Next::Denied => {
                 let denied = &self.counts.metrics.retries_denied;

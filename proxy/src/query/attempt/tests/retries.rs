@@ -260,6 +260,22 @@ async fn a_budget_bounds_what_is_sent_again() {
     assert_eq!(denied + bench.all_retries(), 400);
 }
 
+/// A dashboard's panels, all at once, from a proxy that was just started, as the first backend dies: what
+/// is bounded is retries that fail.
+#[tokio::test]
+async fn many_at_once_are_all_answered_by_another() {
+    let bench = Bench::new(|_| {});
+    let (dead, good) = (Fake::start(vec![]).await, Fake::good("good").await);
+    let order = bench.order(&addresses(&[&dead, &good]));
+    for _ in 0..3 {
+        let all = (0..60).map(|_| bench.get(query(), order.clone()));
+        for got in futures_util::future::join_all(all).await {
+            assert_eq!((got.status.as_u16(), &*got.by, got.attempts), (200, "b", 2));
+        }
+    }
+    assert_eq!(bench.retries("a", "reset"), 180);
+}
+
 /// Who asks to be left alone is, as long as there is anybody else.
 #[tokio::test]
 async fn retry_after_is_obeyed() {
