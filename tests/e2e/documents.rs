@@ -301,17 +301,23 @@ fn every_flag_the_documents_name_exists() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn make_run_scrapes_says_so_and_leaves_nothing_behind() {
+/// An example's script with the programs that were built for the tests.
+fn example(script: &str) -> Program {
     let bin = binaries::path("adit-proxy");
     let script = format!(
         "ADIT_BIN={} exec {} >&2",
         bin.parent().unwrap().display(),
-        root().join("examples/quickstart/run").display()
+        root().join(script).display()
     );
-    let mut command = Command::new("bash");
-    command.args(["-c", &script]);
-    let run = Program::start(&command);
+    // What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", "bash", "-c", &script]);
+    Program::start(&command)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn make_run_scrapes_says_so_and_leaves_nothing_behind() {
+    let run = example("examples/quickstart/run");
     let open = run.line("  open ").await;
     let up = run.line("=> ").await;
     assert!(up.contains("up{") && up.contains("=> 1"), "{up}");
@@ -329,15 +335,7 @@ async fn make_run_scrapes_says_so_and_leaves_nothing_behind() {
 /// With the real servers: the one that answers is killed, and the other one answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_query_example_loses_a_server_and_goes_on() {
-    let bin = binaries::path("adit-proxy");
-    let script = format!(
-        "ADIT_BIN={} exec {} >&2",
-        bin.parent().unwrap().display(),
-        root().join("examples/query/run").display()
-    );
-    let mut command = Command::new("bash");
-    command.args(["-c", &script]);
-    let run = Program::start(&command);
+    let run = example("examples/query/run");
     let lose = run.line("  lose one ").await;
     let ids: Vec<&str> = lose.split("kill ").skip(1).collect();
     let ids = ids.iter().map(|rest| rest.split(' ').next().unwrap());
