@@ -125,6 +125,7 @@ impl Proxy {
         let memory = Memory {
             remember: config.registration_timeout,
             grace: config.reconnect_wait,
+            startup: config.startup_wait,
             list: config.liveness.dead_after,
         };
         let registry = Arc::new(Registry::new(memory, Arc::new(waiting)));

@@ -36,6 +36,7 @@ fn start(sources: &[Source], grace: Duration, metrics: &Metrics) -> Discovery {
     let memory = Memory {
         remember: Duration::from_secs(300),
         grace: Duration::from_secs(2),
+        startup: Duration::ZERO,
         list: Duration::from_secs(45),
     };
     let registry = Arc::new(Registry::new(memory, Arc::new(waiting)));

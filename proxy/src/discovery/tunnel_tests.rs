@@ -92,6 +92,7 @@ impl World {
         let memory = Memory {
             remember: Duration::from_secs(300),
             grace: Duration::from_secs(2),
+            startup: Duration::ZERO,
             list: LIST,
         };
         let count = IntGauge::new("waiting", "For a test.").unwrap();

@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) remember: Duration,
     /// It is expected to return, and nobody else steps in for it.
     pub(crate) grace: Duration,
+    /// So long after the start every name may be one that has yet to return.
+    pub(crate) startup: Duration,
     /// It still stands in lists: a client that dials again is no target that vanished.
     pub(crate) list: Duration,
 }
@@ -31,6 +33,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Registry {
     memory: Memory,
+    started: Instant,
     waiting: Arc<Waiting>,
     tables: RwLock<Tables>,
     /// Counts what happens to sessions.
@@ -63,6 +66,7 @@ impl Registry {
     pub(crate) fn new(memory: Memory, waiting: Arc<Waiting>) -> Self {
         Self {
             memory,
+            started: Instant::now(),
             waiting,
             tables: RwLock::default(),
             changes: watch::Sender::default(),
@@ -131,6 +135,28 @@ impl Registry {
             true => Found::Away(seen),
             false => Found::Unknown,
         }
+    }
+
+    /// Until when it is worth waiting for somebody, from `arrived` on. A name that is away gets its time
+    /// from then, and from when it was seen last, which moves on while others are served by its polls.
+    pub(crate) fn patience(&self, found: &Found, arrived: Instant) -> Instant {
+        match found {
+            Found::Here(_) => arrived,
+            Found::Away(seen) => arrived.max(*seen) + self.memory.grace,
+            Found::Unknown => self.started + self.memory.startup,
+        }
+    }
+
+    /// The same for the tunnel of a name that has none. Whoever polls will not dial one.
+    pub(crate) fn tunnel_patience(&self, name: &Name, arrived: Instant) -> Instant {
+        let found = match self.tunnel(name) {
+            Tunnel::Here(_) | Tunnel::Polled => return arrived,
+            Tunnel::Nobody => match self.read().seats.get(name) {
+                Some(seat) => self.away(seat.seen()),
+                None => Found::Unknown,
+            },
+        };
+        self.patience(&found, arrived)
     }
 
     /// Gives `session` exactly these names, or none of them and the reason.

@@ -42,6 +42,7 @@ fn registry() -> Arc<Registry> {
     let memory = Memory {
         remember: Duration::from_secs(300),
         grace: GRACE,
+        startup: Duration::ZERO,
         list: Duration::from_secs(45),
     };
     let count = IntGauge::new("waiting", "For a test.").unwrap();

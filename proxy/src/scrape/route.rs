@@ -15,9 +15,10 @@ pub(super) async fn route(
     name: &Name,
     deadline: Deadline,
 ) -> Result<Lease, Refusal> {
-    let found = proxy.registry.find(name);
+    let registry = &proxy.registry;
+    let found = registry.find(name);
     if let Found::Here(carrier) = found {
-        return Ok(Lease::new(carrier, &proxy.registry));
+        return Ok(Lease::new(carrier, registry));
     }
     let draining = proxy.stop.draining();
     if draining.is_cancelled() {
@@ -25,11 +26,11 @@ pub(super) async fn route(
         return Err(Refusal::Draining);
     }
     let arrived = Instant::now();
-    let until = |found: &Found| patience(proxy, found, arrived).min(deadline.instant());
+    let until = |found: &Found| registry.patience(found, arrived).min(deadline.instant());
     if until(&found) <= arrived {
         return Err(absent(name, &found));
     }
-    let waiter = match proxy.registry.waiting().wait(name) {
+    let waiter = match registry.waiting().wait(name) {
         Ok(waiter) => waiter,
         Err(Full::InAll(limit)) => return Err(Refusal::Waiting(limit)),
         Err(Full::OfName(limit)) => return Err(Refusal::WaitingFor(name.clone(), limit)),
@@ -39,9 +40,9 @@ pub(super) async fn route(
         tokio::pin!(arrival);
         // Before looking: who comes from now on is noticed.
         arrival.as_mut().enable();
-        let found = proxy.registry.find(name);
+        let found = registry.find(name);
         if let Found::Here(carrier) = found {
-            return Ok(Lease::new(carrier, &proxy.registry));
+            return Ok(Lease::new(carrier, registry));
         }
         let until = until(&found);
         if until <= Instant::now() {
@@ -52,18 +53,6 @@ pub(super) async fn route(
             () = sleep_until(until) => {}
             () = draining.cancelled() => return Err(Refusal::Draining),
         }
-    }
-}
-
-/// Until when it is worth waiting. A name that is away gets the wait from the scrape's arrival, and
-/// from when it was seen last, which moves on while others are served by its polls.
-fn patience(proxy: &Proxy, found: &Found, arrived: Instant) -> Instant {
-    let config = &proxy.config;
-    match found {
-        Found::Here(_) => arrived,
-        Found::Away(seen) => arrived.max(*seen) + config.reconnect_wait,
-        // Right after the start every name may be one that has yet to return.
-        Found::Unknown => proxy.started + config.startup_wait,
     }
 }
 

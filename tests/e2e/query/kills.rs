@@ -13,6 +13,7 @@ use adit_tests::scraper::{Answer, Connection, End};
 use adit_tests::target::Target;
 use adit_tests::target::answers::{ok, series};
 use adit_tests::turn::{alone, measured};
+use adit_tests::wait::{PATIENCE, eventually};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -87,7 +88,7 @@ impl Readers {
     async fn more(&self) {
         let enough = self.done.load(Ordering::Relaxed) + READS;
         let what = "more reads";
-        adit_tests::wait::eventually(adit_tests::wait::PATIENCE, what, async || {
+        eventually(PATIENCE, what, async || {
             let done = self.done.load(Ordering::Relaxed);
             (done >= enough)
                 .then_some(())
@@ -248,4 +249,53 @@ async fn no_read_fails_when_the_server_behind_a_client_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_fails_when_the_server_that_is_dialled_is_killed_and_then_a_client() {
     kill(Kill::Near).await;
+}
+
+/// Returns when everybody has been sent to a backend whose tunnel is lost.
+async fn waits_for_a_tunnel(side: &Side) {
+    let labels = r#"{backend="far",class="read",code="tunnel-lost",pool="main"}"#;
+    let series = format!("adit_proxy_query_backend_requests_total{labels}");
+    let lost = async || Metrics::of(side.proxy.address).await.series(&series);
+    let enough = lost().await + f64::from(CALLERS);
+    eventually(PATIENCE, "readers that wait", async || {
+        let lost = lost().await;
+        (lost >= enough).then_some(()).ok_or(lost.to_string())
+    })
+    .await;
+}
+
+/// Nobody stands in for the one behind the client: its readers wait until the client is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_fails_when_the_client_of_the_only_server_is_killed_and_comes_back() {
+    let _alone = alone().await;
+    let target = Target::start(ok(series("n", 50)));
+    let jobs = format!(
+        "- job_name: n\n  static_configs: [{{targets: ['{}']}}]",
+        target.address()
+    );
+    let far = Prometheus::start(&jobs).await;
+    far.scrapes("n", 2).await;
+    let file = "query: {pools: [{backends: [{url: 'tunnel://prom:9090', name: far}], \
+                health: {interval: 500ms, timeout: 5s, warm_up: 0s}}]}\n";
+    let side = Side::with(file, &["--scrape.reconnect-wait=30s"]).await;
+    let flag = format!("--target=prom:9090=http://{}", far.address);
+    let mut client = Client::start(&side.proxy.url(), &[&flag]).await;
+    side.is("far", "healthy").await;
+    let readers = Readers::start(side.query);
+    readers.more().await;
+    for _ in 0..2 {
+        let killed = client.program.kill();
+        waits_for_a_tunnel(&side).await;
+        client = Client::start(&side.proxy.url(), &[&flag]).await;
+        readers.more().await;
+        measured("until a hundred more were answered", killed.elapsed());
+    }
+    let tally = readers.end().await;
+    measured(
+        "killed twice: reads, asked again, the slowest",
+        (tally.reads, tally.retried, tally.slowest),
+    );
+    assert_eq!(tally.failed, [""; 0], "of {} reads", tally.reads);
+    assert!(tally.retried >= CALLERS, "{tally:?}");
+    drop(client);
 }

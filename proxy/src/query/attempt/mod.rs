@@ -132,6 +132,7 @@ impl Attempts {
             counts: &self.counts,
             granted,
             failed: Vec::new(),
+            away: Vec::new(),
             last: None,
             reason: "first",
         };

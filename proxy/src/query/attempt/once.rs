@@ -55,6 +55,8 @@ pub(super) struct Lost {
     pub(super) reason: &'static str,
     /// For people, without the backend's name.
     pub(super) words: String,
+    /// It was the tunnel that was lost.
+    pub(super) link: bool,
     /// The answer, for the case that nobody has a better one.
     pub(super) answer: Option<Response<QueryBody>>,
 }
@@ -154,6 +156,7 @@ impl Inquiry<'_> {
             },
             reason: retry.reason,
             words,
+            link: false,
             answer: Some(answer),
         })
     }
@@ -203,6 +206,7 @@ impl Lost {
             loss: Loss::Failed,
             reason,
             words,
+            link: !visit.backend.is_linked(),
             answer: None,
         }
     }
@@ -216,6 +220,7 @@ fn failed(mut visit: Visit, failure: &Failure) -> Lost {
             loss: Loss::Unbegun,
             ..lost
         },
+        Failure::TunnelLost(_) => Lost { link: true, ..lost },
         _ => lost,
     }
 }

@@ -63,6 +63,11 @@ impl<'a> Order<'a> {
         None
     }
 
+    /// It may be asked again: what was lost was the way to it.
+    pub(super) fn again(&mut self, backend: Arc<Backend>) {
+        self.left.push_front(backend);
+    }
+
     /// Nobody is left.
     pub(super) fn is_over(&self) -> bool {
         self.left.is_empty()

@@ -1,12 +1,15 @@
 //! A request on its way: one backend after the other, until one has answered.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::Either;
+use futures_util::stream::FuturesUnordered;
 use http::Response;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::budget::{Budget, Loan};
 use super::counted::{Counts, Visit};
@@ -56,6 +59,8 @@ pub(super) struct Run<'a> {
     pub(super) granted: Duration,
     /// Who failed, and why: the word in metrics and those for people.
     pub(super) failed: Vec<(Arc<str>, &'static str, String)>,
+    /// Those whose tunnel was lost: they may be back.
+    pub(super) away: Vec<Arc<Backend>>,
     /// Who was asked last.
     pub(super) last: Option<Arc<str>>,
     /// How whoever is asked now came to it.
@@ -80,7 +85,7 @@ impl<'a> Run<'a> {
                 Outcome::Lost(lost) => lost,
             };
             self.note(&mut lost);
-            let Some(next) = self.after(&mut lost) else {
+            let Some(next) = self.after(&mut lost).await else {
                 return self.over(lost);
             };
             self.reason = "retry";
@@ -141,12 +146,18 @@ impl<'a> Run<'a> {
     fn note(&mut self, lost: &mut Lost) {
         let words = std::mem::take(&mut lost.words);
         tracing::debug!(backend = %lost.by.name, reason = lost.reason, "no answer: {words}");
+        if lost.link {
+            self.away.push(Arc::clone(&lost.by));
+        }
         self.failed
             .push((Arc::clone(&lost.by.name), lost.reason, words));
     }
 
     /// Who is asked after one has failed, if anybody may be.
-    fn after(&mut self, lost: &mut Lost) -> Option<Visit> {
+    async fn after(&mut self, lost: &mut Lost) -> Option<Visit> {
+        if self.order.is_over() && self.course.may_repeat() {
+            self.wait_for_the_lost().await;
+        }
         if Instant::now() >= self.inquiry.until {
             return None;
         }
@@ -171,6 +182,21 @@ impl<'a> Run<'a> {
         lost.answer = None;
         self.counts.retried(&lost.by.name, lost.reason);
         Some(next)
+    }
+
+    /// Nobody else is left: the first of those whose tunnel was lost that is back, if any is in time, is
+    /// asked again. A tunnel is a connection, and the server behind it has not failed.
+    async fn wait_for_the_lost(&mut self) {
+        let away = std::mem::take(&mut self.away);
+        let back = away.into_iter().map(async |backend| {
+            let is_back = backend.returned().await;
+            is_back.then_some(backend)
+        });
+        let back = back.collect::<FuturesUnordered<_>>();
+        let mut back = pin!(back.filter_map(std::future::ready));
+        if let Ok(Some(backend)) = timeout_at(self.inquiry.until, back.next()).await {
+            self.order.again(backend);
+        }
     }
 
     fn answered(self, response: Response<QueryBody>, by: Arc<Backend>) -> Answered {

@@ -179,6 +179,15 @@ impl Backend {
         }
     }
 
+    /// Waits for a link that was lost, as long as a scrape waits for a client; whether it is back. Whoever
+    /// is dialled for each request has none.
+    pub(crate) async fn returned(&self) -> bool {
+        match &self.reach {
+            Reach::Direct(_) => false,
+            Reach::Tunnel(tunnel) => tunnel.returned().await,
+        }
+    }
+
     /// Resolves when [`Self::is_linked`] says something else than `was`: at once when it does so now,
     /// and of one that is dialled never. A tunnel that was replaced by another meanwhile is no change.
     pub(crate) async fn link_other_than(&self, was: bool) {

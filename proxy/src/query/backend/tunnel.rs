@@ -1,6 +1,7 @@
 //! A backend that some client offers as a target.
 //!
-//! There is no waiting for a client that is away: the other backends are there for that.
+//! A request does not wait for a client that is away: the other backends are there for that. Whoever has
+//! no other may wait for [`Tunnel::returned`].
 
 use std::future::pending;
 use std::sync::Arc;
@@ -119,6 +120,14 @@ impl Tunnel {
     /// Whether somebody holds a tunnel for it.
     pub(super) fn is_linked(&self) -> bool {
         matches!(self.registry.tunnel(&self.target.name), Held::Here(_))
+    }
+
+    /// Waits for a client that may be dialling again, as a scrape does; whether it is back.
+    pub(super) async fn returned(&self) -> bool {
+        let arrived = Instant::now();
+        let until = self.registry.tunnel_patience(&self.target.name, arrived);
+        // A link that is there by now is seen at once.
+        timeout_at(until, self.link_other_than(false)).await.is_ok()
     }
 
     /// Resolves when that is something else than `was`.

@@ -1,8 +1,9 @@
 //! A Prometheus behind a client's tunnel is a backend like any other.
 //!
 //! [`passes`] is what goes through, [`lost`] what happens when the tunnel does, [`offered`] how backends
-//! are found among what clients offer.
+//! are found among what clients offer. [`alone`] is one that nobody can stand in for.
 
+mod alone;
 mod lost;
 mod offered;
 mod passes;

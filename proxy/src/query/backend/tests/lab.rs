@@ -135,6 +135,7 @@ pub(super) fn registry() -> Arc<Registry> {
     let memory = Memory {
         remember: Duration::from_secs(300),
         grace: Duration::from_secs(2),
+        startup: Duration::ZERO,
         list: Duration::from_secs(45),
     };
     let count = IntGauge::new("waiting", "For a test.").unwrap();

@@ -231,6 +231,7 @@ pub(super) fn backend(address: SocketAddr, rules: Health, peers: &Arc<Peers>) ->
     let memory = Memory {
         remember: second,
         grace: second,
+        startup: Duration::ZERO,
         list: second,
     };
     let count = IntGauge::new("waiting", "waiting").unwrap();
