@@ -21,7 +21,7 @@
 //!   others.
 //! * [`wait`] is the one place that polls and the one that sets deadlines; [`turn`] keeps tests
 //!   that measure from running beside one another; [`ports`] finds free ones, [`room`] makes room for
-//!   many sockets.
+//!   many sockets, [`namespace`] a network that is a test's alone.
 //!
 //! Everything is on the loopback, and everything a test started ends with it.
 
@@ -58,3 +58,4 @@ pub mod wait;
 pub mod turn;
 pub mod ports;
 pub mod room;
+pub mod namespace;

@@ -4,51 +4,30 @@
 //! the test rewrites: a name that changes its answer is what DNS rebinding is.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use adit_tests::metrics::Metrics;
+use adit_tests::namespace;
 use adit_tests::pair::Pair;
-use adit_tests::program::Program;
 use adit_tests::target::answers::whole;
 use adit_tests::target::{Ear, Step, Target};
 
 const TEST: &str = "policy::names::a_name_never_leads_to_metadata_whatever_it_led_to_before";
-/// Where the hosts file is, inside.
-const HOSTS: &str = "ADIT_TEST_HOSTS";
+/// The test's own, inside.
+const HOSTS: &str = "/etc/hosts";
 const METADATA: &str = "169.254.169.254";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_never_leads_to_metadata_whatever_it_led_to_before() {
-    match std::env::var_os(HOSTS) {
-        Some(hosts) => inside(&PathBuf::from(hosts)).await,
-        None => outside().await,
-    }
-}
-
-/// Runs this very test in namespaces of its own.
-async fn outside() {
-    let able = Command::new("unshare")
-        .args(["--net", "--mount", "ip", "link"])
-        .output();
-    if !able.is_ok_and(|able| able.status.success()) {
-        // Past libtest's capture, so that it is seen.
-        let missing = format!("SKIPPED {TEST}: needs root, unshare(1) and ip(8) of iproute2\n");
-        let _ = std::io::stderr().write_all(missing.as_bytes());
-        return;
-    }
     let hosts = tempfile::NamedTempFile::new().unwrap();
-    let script = format!(
+    let setup = format!(
         "ip link set lo up && ip addr add {METADATA}/32 dev lo && \
-         mount --bind \"$1\" /etc/hosts && {HOSTS}=\"$1\" exec \"$0\" --exact {TEST}"
+         mount --bind {} {HOSTS}",
+        hosts.path().display()
     );
-    let this = std::env::current_exe().unwrap();
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "sh", "-c", &script]);
-    command.arg(this).arg(hosts.path());
-    let run = Program::start(&command).finished().await;
-    assert!(run.stdout.contains("1 passed; 0 failed"), "{run:?}");
+    if namespace::inside(TEST, &["--net", "--mount"], &setup).await {
+        inside(Path::new(HOSTS)).await;
+    }
 }
 
 /// The names and what they lead to, from now on.

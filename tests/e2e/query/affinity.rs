@@ -1,9 +1,10 @@
 //! Who stays with whom, and who does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use adit_tests::fake_prometheus::FakePrometheus;
+use adit_tests::namespace;
 use adit_tests::scraper::{self, Answer, Connection};
 use tokio::task::JoinSet;
 
@@ -148,6 +149,44 @@ async fn addresses_spread_and_each_stays() {
         answers.push(strangers(n).await);
     }
     assert_eq!(self::spread(answers).len(), 1);
+}
+
+/// Case 35, M3: callers by their own IPv6 addresses, of which each has as many as it likes. In a network
+/// where all of 2001:db8::/32 is ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_of_ipv6_spread_by_network_and_each_network_stays() {
+    const TEST: &str =
+        "query::affinity::addresses_of_ipv6_spread_by_network_and_each_network_stays";
+    const SETUP: &str = "ip link set lo up && ip -6 route add local 2001:db8::/32 dev lo && \
+                         echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind";
+    if !namespace::inside(TEST, &["--net"], SETUP).await {
+        return;
+    }
+    let fakes = ["a", "b", "c"].map(FakePrometheus::start);
+    let named = fakes.each_ref().map(|fake| (fake.id(), fake.url()));
+    let keys = format!("{QUICK}strategy: round-robin\naffinity: [source-address]\n");
+    let config = format!("query:\n  pools:\n{}", pool::pool("main", &named, &keys));
+    let listen = "--query.listen-address=[::1]:0";
+    let pool = Pool::listening(listen, Pool::folder(), &config).await;
+    all_well(&pool, &fakes.each_ref()).await;
+    let asked_by = async |network: u16, host: u16| {
+        let source = Ipv6Addr::new(0x2001, 0xdb8, 0, network, host, 0, 0, host);
+        let mut connection = Connection::open_from(source, pool.query).await;
+        let request = get("/api/v1/query?query=up", "");
+        by(&connection.exchange(request).await.expect(200))
+    };
+    let mut spread = BTreeMap::<String, usize>::new();
+    for network in 1..=40 {
+        let first = asked_by(network, 1).await;
+        for host in 2..=4 {
+            assert_eq!(asked_by(network, host).await, first, "{host} of {network}");
+        }
+        *spread.entry(first).or_default() += 1;
+    }
+    assert!(
+        spread.len() == 3 && spread.values().all(|n| *n >= 4),
+        "{spread:?}"
+    );
 }
 
 /// Case 35, M3: callers behind fronts, in chains and by IPv6.

@@ -58,10 +58,15 @@ impl Pool {
 
     /// With this configuration in that folder.
     pub(super) async fn in_folder(folder: Arc<TempDir>, config: &str) -> Self {
+        Self::listening(LISTEN, folder, config).await
+    }
+
+    /// With this configuration in that folder, where that flag says.
+    pub(super) async fn listening(flag: &str, folder: Arc<TempDir>, config: &str) -> Self {
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         let file = format!("--config.file={}", file.display());
-        let proxy = Proxy::start(&[LISTEN, &file]).await;
+        let proxy = Proxy::start(&[flag, &file]).await;
         let query = proxy.query.unwrap();
         Self {
             proxy,

@@ -6,7 +6,7 @@ pub mod answer;
 mod body;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -116,12 +116,17 @@ impl Connection<TcpStream> {
 }
 
 impl Connection<TcpStream> {
-    /// Opens one from an address of 127.0.0.0/8, as somebody else.
+    /// Opens one from another address of this machine, as somebody else.
     ///
     /// # Panics
-    /// When nobody listens.
-    pub async fn open_from(source: Ipv4Addr, server: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
+    /// When nobody listens, or it is no address of ours.
+    pub async fn open_from(source: impl Into<IpAddr>, server: SocketAddr) -> Self {
+        let source = source.into();
+        let socket = match source {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.expect("a socket");
         socket.bind((source, 0).into()).expect("an address of ours");
         let stream = within(PATIENCE, "a connection", socket.connect(server)).await;
         Self::over(stream.unwrap_or_else(|error| panic!("{server}: {error}")))
