@@ -88,7 +88,7 @@ fn config(main: &str, others: &[String]) -> String {
 
 /// Two that fail, and one that does not.
 fn failing_and_well() -> [FakePrometheus; 3] {
-    let failing = [("failing", 2.0 * HOUR), ("failing too", HOUR)].map(|(name, history)| {
+    let failing = [("failing", 2.0 * HOUR), ("failing-too", HOUR)].map(|(name, history)| {
         FakePrometheus::start_as(name, |state| {
             state.history(history);
             state.always("/api/v1/query", Fixed::status(502));

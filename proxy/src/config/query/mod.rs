@@ -193,7 +193,7 @@ pub struct Cookie {
 pub struct Retry {
     /// Backends asked for one request, the first included.
     pub attempts: usize,
-    /// Retries per request, in the long run.
+    /// Retries that are not answered either, per request, in the long run.
     pub budget: f64,
     /// How long one backend may take until its answer begins; nothing: as long as there is time.
     pub header_timeout: Option<Duration>,
