@@ -308,7 +308,11 @@ async fn the_time_a_query_has_is_for_all_tries_together() {
             let answer = scraper::send(query, bytes).await.expect(504);
             let at_least = Duration::from_millis(time);
             assert!(answer.took >= at_least, "{ask:?}: {:?}", answer.took);
-            assert!(answer.took < at_least * 5, "{ask:?}: {:?}", answer.took);
+            assert!(
+                answer.took < at_least + Duration::from_secs(10),
+                "{ask:?}: {:?}",
+                answer.took
+            );
             let time = humantime::format_duration(at_least);
             let words = words(&answer);
             assert_eq!(words, format!("no backend answered within {time}"));

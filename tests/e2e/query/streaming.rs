@@ -154,7 +154,7 @@ async fn events_come_as_they_happen_for_as_long_as_they_happen() {
             listening.wait_for_bytes(size).await;
             let took = told.elapsed();
             measured(&format!("an event by {served_by} comes after"), took);
-            assert!(took < Duration::from_secs(1), "{took:?}");
+            assert!(took < Duration::from_secs(10), "{took:?}");
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         drop(listening);
