@@ -50,6 +50,10 @@ impl Limited {
         reached(self.proxy.address, limit).await
     }
 
+    async fn counts(&self, limit: &str, times: f64) {
+        counts(self.proxy.address, limit, times).await;
+    }
+
     async fn scrape(&self, uri: &str) -> Answer {
         scraper::scrape(self.proxy.address, uri).await
     }
@@ -66,6 +70,18 @@ impl Limited {
 async fn reached(proxy: std::net::SocketAddr, limit: &str) -> f64 {
     let series = format!("adit_proxy_limits_reached_total{{limit=\"{limit}\"}}");
     Metrics::of(proxy).await.series(&series)
+}
+
+/// Waits until a limit is known to have been reached so often, and not more: whoever is refused knows
+/// it before it is counted.
+async fn counts(proxy: std::net::SocketAddr, limit: &str, times: f64) {
+    eventually(PATIENCE, limit, async || {
+        let reached = reached(proxy, limit).await;
+        (reached == times)
+            .then_some(())
+            .ok_or_else(|| format!("reached {reached} times, not {times}"))
+    })
+    .await;
 }
 
 /// What else comes until the proxy closes.
@@ -103,7 +119,7 @@ async fn scrapes_under_way_in_all_and_at_one_client() {
         let stalled = [limited.scraping(STALL), limited.scraping(STALL)];
         client.is_asked(2).await;
         limited.scrape("http://pi:9100/m").await.refusal(429, says);
-        assert_eq!(limited.reached(key).await, 1.0);
+        limited.counts(key, 1.0).await;
         // Whoever leaves gives its place back.
         let [one, _other] = stalled;
         one.abort();
@@ -138,7 +154,7 @@ async fn connects_at_one_client() {
     scraper::send(limited.proxy.address, CONNECT)
         .await
         .refusal(429, says);
-    assert_eq!(limited.reached("connects_per_client").await, 1.0);
+    limited.counts("connects_per_client", 1.0).await;
     open.write("GET /metrics HTTP/1.1\r\nHost: pi\r\n\r\n")
         .await;
     let head = open.head().await;
@@ -149,7 +165,7 @@ async fn connects_at_one_client() {
 async fn a_connect_that_is_idle() {
     let (limited, _client, open, _target) = connected("connect_idle_time: 300ms").await;
     assert_eq!(rest(open).await, "");
-    assert_eq!(limited.reached("connect_idle_time").await, 1.0);
+    limited.counts("connect_idle_time", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +199,7 @@ async fn scrapes_that_wait_for_one_client_and_for_all() {
         .await;
         let answer = limited.scrape(uri).await.refusal(429, says);
         assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
-        assert_eq!(limited.reached(key).await, 1.0);
+        limited.counts(key, 1.0).await;
     }
     let _client = FakeClient::register(limited.proxy.address, PI).await;
     let nas = waiting.pop().unwrap();
@@ -202,7 +218,7 @@ async fn sessions_of_one_credential() {
     let answer = refused_upgrade(address, &upgrade_request()).await;
     let text = answer.expect(429).text();
     assert!(text.contains("(sessions_per_credential"), "{text}");
-    assert_eq!(limited.reached("sessions_per_credential").await, 1.0);
+    limited.counts("sessions_per_credential", 1.0).await;
     limited.scrape("http://pi:9100/m").await.expect(200);
 }
 
@@ -225,7 +241,7 @@ async fn names_of_one_session() {
         let says = format!("the registration has {found} names, 2 are allowed (names_per_session)");
         assert_eq!(goodbye.reason, says);
     }
-    assert_eq!(limited.reached("names_per_session").await, 3.0);
+    limited.counts("names_per_session", 3.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,7 +255,7 @@ async fn a_registration_that_does_not_come() {
         goodbye.reason,
         "no registration within 300ms (registration_time)"
     );
-    assert_eq!(limited.reached("registration_time").await, 1.0);
+    limited.counts("registration_time", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

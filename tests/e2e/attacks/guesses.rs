@@ -26,8 +26,9 @@ const BATCH: usize = 100;
 const PATIENT: usize = 64;
 /// For how long the patient ones are looked at.
 const LONG: Duration = Duration::from_secs(3);
-/// What two cores add that others use as well.
-const SLACK: Duration = Duration::from_millis(10);
+/// What two cores add that others use as well. Behind all whose passwords wait, a scrape would take
+/// seconds.
+const SLACK: Duration = Duration::from_millis(100);
 /// In the proxy's log at its usual level: three for each address, and its start.
 const MOST_LINES: usize = 3 * (PATIENT + FAST) + 50;
 

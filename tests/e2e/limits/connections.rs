@@ -10,7 +10,7 @@ use adit_tests::wait::{PATIENCE, eventually, within};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::{Limited, PI, reached, rest};
+use super::{Limited, PI, counts, rest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_come() {
@@ -28,7 +28,7 @@ async fn a_head_that_does_not_come() {
     assert!(text.ends_with(&format!("\r\n\r\n{says}\n")), "{text}");
     // Whoever has asked nothing would take it for the answer to what they ask next.
     assert_eq!(rest(silent).await, "");
-    assert_eq!(limited.reached("head_time").await, 2.0);
+    limited.counts("head_time", 2.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +40,7 @@ async fn a_head_that_does_not_come_behind_another() {
     connection.write("GET /metr").await;
     let text = rest(connection).await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
-    assert_eq!(limited.reached("head_time").await, 1.0);
+    limited.counts("head_time", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn a_connection_that_rests() {
     let fine = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
     connection.exchange(fine).await.expect(200);
     assert_eq!(rest(connection).await, "");
-    assert_eq!(limited.reached("idle_time").await, 1.0);
+    limited.counts("idle_time", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +73,7 @@ async fn a_head_that_is_too_large() {
         }
         connection.exchange(request).await.refusal(431, says);
         assert_eq!(rest(connection).await, "");
-        assert_eq!(limited.reached("request_head").await, (n + 1) as f64);
+        limited.counts("request_head", (n + 1) as f64).await;
     }
     let most = with(&format!("X-Large: {}\r\n", "x".repeat(8000)));
     scraper::send(limited.proxy.address, most).await.expect(200);
@@ -88,7 +88,7 @@ async fn a_target_that_is_too_long() {
     scraper::send(proxy.address, request)
         .await
         .refusal(414, says);
-    assert_eq!(reached(proxy.address, "request_head").await, 1.0);
+    counts(proxy.address, "request_head", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

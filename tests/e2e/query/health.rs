@@ -384,8 +384,12 @@ async fn a_hundred_callers_who_leave_are_held_against_nobody_and_leave_nothing()
         queries.iter().filter(|seen| seen.left.is_some()).count() == CALLERS
     };
     a.until("a hundred withdrawn", left).await;
-    a.until("their connections closed", |journal| {
-        journal.open() <= connections
+    eventually(PATIENCE, "their connections closed", async || {
+        let journal = a.journal();
+        let (open, probes) = (journal.open(), journal.probes().len());
+        (open <= connections)
+            .then_some(())
+            .ok_or_else(|| format!("{open} open, {connections} before, {probes} probes"))
     })
     .await;
     a.set(|state| state.hangs = Hangs::Never);

@@ -110,16 +110,7 @@ impl Pool {
     /// Waits until all that are well have shown what they have: from now on nobody is the first for want
     /// of others.
     pub(super) async fn all_are_known(&self) {
-        eventually(PATIENCE, "every score", async || {
-            let said = self.says().await;
-            let backends = said["backends"].as_array().cloned().unwrap_or_default();
-            let known = |one: &Value| one["state"] == "healthy" && one["score"].is_number();
-            match !backends.is_empty() && backends.iter().all(known) {
-                true => Ok(()),
-                false => Err(said.to_string()),
-            }
-        })
-        .await;
+        all_are_known(self.query).await;
     }
 
     /// Waits until it is the first, and well.
@@ -172,6 +163,20 @@ pub(super) async fn said(query: SocketAddr) -> Value {
     let pools = pools.unwrap_or_default();
     let main = pools.iter().find(|pool| pool["name"] == "main");
     main.or(pools.first()).cloned().unwrap_or_default()
+}
+
+/// Waits until all in the pool are well and have shown what they have.
+pub(super) async fn all_are_known(query: SocketAddr) {
+    eventually(PATIENCE, "every score", async || {
+        let said = said(query).await;
+        let backends = said["backends"].as_array().cloned().unwrap_or_default();
+        let known = |one: &Value| one["state"] == "healthy" && one["score"].is_number();
+        match !backends.is_empty() && backends.iter().all(known) {
+            true => Ok(()),
+            false => Err(said.to_string()),
+        }
+    })
+    .await;
 }
 
 /// One backend of a pool, or null.

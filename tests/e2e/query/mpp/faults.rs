@@ -15,6 +15,7 @@ use adit_tests::scraper;
 use adit_tests::wait::{PATIENCE, eventually};
 
 use super::{Endpoints, LISTEN, started};
+use crate::query::pool::all_are_known;
 
 /// How many there are.
 const FAULTS: u32 = 17;
@@ -46,6 +47,7 @@ async fn without_cookies_everybody_stays_with_one_backend() {
     let endpoints = Endpoints::new(&urls.each_ref().map(String::as_str));
     let (proxy, query) = started(&[&endpoints.flag(), "--selection-interval=100ms"]).await;
     proxy.program.lines("to=healthy", 2).await;
+    all_are_known(query).await;
     let mut served = BTreeSet::new();
     for _ in 0..50 {
         let answer = scraper::page(query, "/api/v1/query?query=up").await;

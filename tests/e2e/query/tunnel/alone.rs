@@ -37,6 +37,14 @@ async fn a_query_is_lost(side: &Side) {
     .await;
 }
 
+/// A client was there, and is there no longer.
+async fn gone(side: &Side, far: &FakePrometheus) {
+    let client = behind(side, far).await;
+    side.is("far", "healthy").await;
+    drop(client);
+    side.is("far", "down").await;
+}
+
 /// Before its answer has begun, and while that is held back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_whose_tunnel_is_lost_goes_by_the_next_one() {
@@ -69,8 +77,7 @@ async fn a_query_whose_tunnel_is_lost_goes_by_the_next_one() {
 async fn a_query_that_finds_nobody_waits_for_who_may_be_dialling() {
     let far = FakePrometheus::start("far");
     let side = alone(&[LONG]).await;
-    drop(behind(&side, &far).await);
-    side.is("far", "down").await;
+    gone(&side, &far).await;
     let asking = ask(&side);
     a_query_is_lost(&side).await;
     let _client = behind(&side, &far).await;
@@ -133,8 +140,7 @@ async fn whoever_does_not_return_is_given_up() {
         answer.text().contains("far: no client for prom"),
         "{answer:?}"
     );
-    drop(behind(&side, &far).await);
-    side.is("far", "down").await;
+    gone(&side, &far).await;
     let began = Instant::now();
     let answer = ask(&side).await.unwrap().expect(502);
     assert!(began.elapsed() >= wait, "{:?}", began.elapsed());
