@@ -78,6 +78,7 @@ macro_rules! query_metrics {
         pub(crate) struct QueryMetrics {
             $(pub(crate) $field: $kind,)*
             pub(crate) buffered: IntGauge,
+            pub(crate) waiting: IntGauge,
             pub(crate) duration: HistogramVec,
             holders: Holders,
         }
@@ -95,6 +96,10 @@ macro_rules! query_metrics {
                     buffered: make.gauge(
                         "query_buffered_bytes",
                         "Bytes of requests and answers that are held so that another backend can be asked.",
+                    )?,
+                    waiting: make.gauge(
+                        "query_waiting",
+                        "Queries that nobody is left to be asked, and that wait for a backend's tunnel.",
                     )?,
                     duration: make.histograms(
                         "query_backend_request_duration_seconds",

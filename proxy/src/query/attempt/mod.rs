@@ -1,7 +1,7 @@
 //! One request, backends in an order, one answer.
 //!
 //! 1. [`order`] is who is asked next: each once, and nobody who has enough to do or wants to be left alone
-//!    ([`resting`]).
+//!    ([`resting`]). Those who are [`away`] come last, if they come back.
 //! 2. [`once`] asks one of them. Its answer's [`status`], and what an error says ([`error_body`]), decide
 //!    whether the caller gets it or somebody else is asked. [`hold`] keeps its beginning back until it is
 //!    whole, or long: until then the caller has not a byte of it, and it may still be somebody else's.
@@ -18,6 +18,7 @@ mod counted;
 mod latency;
 mod resting;
 
+mod away;
 mod order;
 
 mod error_body;
@@ -132,7 +133,6 @@ impl Attempts {
             counts: &self.counts,
             granted,
             failed: Vec::new(),
-            away: Vec::new(),
             last: None,
             reason: "first",
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::away::Away;
 use super::counted::{Counts, Visit};
 use super::resting::Resting;
 use crate::query::asked::Class;
@@ -20,6 +21,8 @@ pub(super) struct Order<'a> {
     counts: &'a Arc<Counts>,
     /// Who was passed over since it had enough to do.
     busy: Vec<Arc<Backend>>,
+    /// Who was passed over since there was no way to it, and to whom it was lost.
+    pub(super) away: Away,
 }
 
 impl<'a> Order<'a> {
@@ -44,20 +47,27 @@ impl<'a> Order<'a> {
             most,
             counts,
             busy: Vec::new(),
+            away: Away::default(),
         }
     }
 
-    /// The next with a place for one more request, which is taken.
+    /// The next that can be reached and has a place for one more request, which is taken.
     pub(super) fn next(&mut self) -> Option<Visit> {
-        let before = self.busy.len();
+        let mut passed = Vec::new();
         while let Some(backend) = self.left.pop_front() {
+            if !backend.is_linked() {
+                passed.push((Arc::clone(&backend.name), "tunnel-lost"));
+                self.away.add(backend);
+                continue;
+            }
             let kind = self.class.kind;
             if let Some(visit) = Visit::begin(Arc::clone(&backend), kind, self.most, self.counts) {
-                for busy in &self.busy[before..] {
-                    self.counts.retried(&busy.name, "busy");
+                for (name, reason) in passed {
+                    self.counts.retried(&name, reason);
                 }
                 return Some(visit);
             }
+            passed.push((Arc::clone(&backend.name), "busy"));
             self.busy.push(backend);
         }
         None
@@ -68,9 +78,9 @@ impl<'a> Order<'a> {
         self.left.push_front(backend);
     }
 
-    /// Nobody is left.
+    /// Nobody is left who could be asked now.
     pub(super) fn is_over(&self) -> bool {
-        self.left.is_empty()
+        !self.left.iter().any(|backend| backend.is_linked())
     }
 
     /// Who was passed over.

@@ -1,15 +1,12 @@
 //! A request on its way: one backend after the other, until one has answered.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::Either;
-use futures_util::stream::FuturesUnordered;
 use http::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::budget::{Budget, Loan};
 use super::counted::{Counts, Visit};
@@ -59,8 +56,6 @@ pub(super) struct Run<'a> {
     pub(super) granted: Duration,
     /// Who failed, and why: the word in metrics and those for people.
     pub(super) failed: Vec<(Arc<str>, &'static str, String)>,
-    /// Those whose tunnel was lost: they may be back.
-    pub(super) away: Vec<Arc<Backend>>,
     /// Who was asked last.
     pub(super) last: Option<Arc<str>>,
     /// How whoever is asked now came to it.
@@ -69,7 +64,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) async fn until_answered(mut self) -> Result<Answered, Refused> {
-        let Some(first) = self.order.next() else {
+        let Some(first) = self.next().await else {
             let refusal = self.nobody();
             return Err(self.refused(refusal));
         };
@@ -147,7 +142,7 @@ impl<'a> Run<'a> {
         let words = std::mem::take(&mut lost.words);
         tracing::debug!(backend = %lost.by.name, reason = lost.reason, "no answer: {words}");
         if lost.link {
-            self.away.push(Arc::clone(&lost.by));
+            self.order.away.add(Arc::clone(&lost.by));
         }
         self.failed
             .push((Arc::clone(&lost.by.name), lost.reason, words));
@@ -155,13 +150,10 @@ impl<'a> Run<'a> {
 
     /// Who is asked after one has failed, if anybody may be.
     async fn after(&mut self, lost: &mut Lost) -> Option<Visit> {
-        if self.order.is_over() && self.course.may_repeat() {
-            self.wait_for_the_lost().await;
-        }
         if Instant::now() >= self.inquiry.until {
             return None;
         }
-        let others = !self.order.is_over();
+        let others = !self.order.is_over() || self.order.away.may_return();
         let afforded = || {
             // The last one is paid for before the next is lent anything.
             self.loan = None;
@@ -177,26 +169,29 @@ impl<'a> Run<'a> {
             }
             Next::Again => {}
         }
-        let next = self.order.next()?;
+        let Some(next) = self.next().await else {
+            // Nobody was asked, after all.
+            if let Some(loan) = self.loan.take() {
+                loan.answered();
+            }
+            return None;
+        };
         // Its connection is free before the next is taken.
         lost.answer = None;
         self.counts.retried(&lost.by.name, lost.reason);
         Some(next)
     }
 
-    /// Nobody else is left: the first of those whose tunnel was lost that is back, if any is in time, is
-    /// asked again. A tunnel is a connection, and the server behind it has not failed.
-    async fn wait_for_the_lost(&mut self) {
-        let away = std::mem::take(&mut self.away);
-        let back = away.into_iter().map(async |backend| {
-            let is_back = backend.returned().await;
-            is_back.then_some(backend)
-        });
-        let back = back.collect::<FuturesUnordered<_>>();
-        let mut back = pin!(back.filter_map(std::future::ready));
-        if let Ok(Some(backend)) = timeout_at(self.inquiry.until, back.next()).await {
-            self.order.again(backend);
+    /// The next to be asked; when nobody is left who can be, the first of those whose tunnel is away that is
+    /// back.
+    async fn next(&mut self) -> Option<Visit> {
+        if let Some(visit) = self.order.next() {
+            return Some(visit);
         }
+        let (until, waiting) = (self.inquiry.until, &self.counts.metrics.waiting);
+        let back = self.order.away.returned(until, waiting).await?;
+        self.order.again(back);
+        self.order.next()
     }
 
     fn answered(self, response: Response<QueryBody>, by: Arc<Backend>) -> Answered {
@@ -233,13 +228,27 @@ impl<'a> Run<'a> {
         let failed = failed.map(|(name, _, words)| (name.to_string(), words.clone()));
         let busy = self.order.busy().iter();
         let busy = busy.map(|backend| (backend.name.to_string(), "busy".to_owned()));
-        one_line(&failed.chain(busy).collect::<Vec<_>>())
+        let asked = |backend: &&Arc<Backend>| {
+            let mut failed = self.failed.iter();
+            failed.any(|(name, ..)| *name == backend.name)
+        };
+        let away = self.order.away.backends().iter();
+        let away = away.filter(|backend| !asked(backend)).map(|backend| {
+            let why = backend.unlinked().unwrap_or_default();
+            (backend.name.to_string(), why)
+        });
+        one_line(&failed.chain(busy).chain(away).collect::<Vec<_>>())
     }
 
     /// There was nobody to ask.
     fn nobody(&self) -> Refusal {
         let pool = &self.counts.pool;
+        let is_away = !self.order.away.backends().is_empty();
         match self.order.busy() {
+            [] if is_away && Instant::now() >= self.inquiry.until => {
+                Refusal::Deadline(self.granted)
+            }
+            [] if is_away => Refusal::Failed(self.words()),
             [] => Refusal::Nobody(pool.to_string()),
             _ => Refusal::Busy {
                 limit: BACKEND_REQUESTS,

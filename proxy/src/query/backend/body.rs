@@ -11,25 +11,27 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Failure;
 use crate::carrier::{Break, CarrierBody};
+use crate::registry::Lease;
 
 /// Dropping it before its end cancels what the backend still does.
 pub(crate) type BackendBody = BoxBody<Bytes, Failure>;
 
 pin_project! {
-    /// What comes through a tunnel, and the place it takes at its client until it has ended.
+    /// What comes through a tunnel, with the place it takes at its client until it has ended. A tunnel
+    /// that breaks under it is not found again, though its own task may not have noticed yet.
     #[derive(Debug)]
     pub(super) struct Carried {
         #[pin]
         inner: CarrierBody,
-        place: Option<OwnedSemaphorePermit>,
+        held: Option<(OwnedSemaphorePermit, Lease)>,
     }
 }
 
 impl Carried {
-    pub(super) fn new(inner: CarrierBody, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(inner: CarrierBody, place: OwnedSemaphorePermit, lease: Lease) -> Self {
         Self {
             inner,
-            place: Some(place),
+            held: Some((place, lease)),
         }
     }
 }
@@ -44,8 +46,11 @@ impl Body for Carried {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = self.project();
         let frame = ready!(this.inner.poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            *this.place = None;
+        if !matches!(frame, Some(Ok(_)))
+            && let Some((_, lease)) = this.held.take()
+            && let Some(Err(Break::Carrier(_))) = frame
+        {
+            lease.dismiss();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(failure)))
     }

@@ -179,6 +179,14 @@ impl Backend {
         }
     }
 
+    /// Why there is no way to it, if so.
+    pub(crate) fn unlinked(&self) -> Option<String> {
+        match &self.reach {
+            Reach::Direct(_) => None,
+            Reach::Tunnel(tunnel) => tunnel.unlinked(),
+        }
+    }
+
     /// Waits for a link that was lost, as long as a scrape waits for a client; whether it is back. Whoever
     /// is dialled for each request has none.
     pub(crate) async fn returned(&self) -> bool {

@@ -85,7 +85,7 @@ impl Tunnel {
             let left = deadline.to_header();
             request.headers_mut().insert(headers::TIMEOUT, left);
             match lease.send(request, deadline).await {
-                Ok(answer) => return Ok(answer.map(|body| Carried::new(body, place))),
+                Ok(answer) => return Ok(answer.map(|body| Carried::new(body, place, lease))),
                 // Its own task may not have noticed yet; it is not found again.
                 Err(SendError::Unsent(_)) => lease.dismiss(),
                 Err(SendError::Lost(why)) => {
@@ -120,6 +120,11 @@ impl Tunnel {
     /// Whether somebody holds a tunnel for it.
     pub(super) fn is_linked(&self) -> bool {
         matches!(self.registry.tunnel(&self.target.name), Held::Here(_))
+    }
+
+    /// Why nobody does, if so.
+    pub(super) fn unlinked(&self) -> Option<String> {
+        self.lease().err().map(|failure| failure.to_string())
     }
 
     /// Waits for a client that may be dialling again, as a scrape does; whether it is back.

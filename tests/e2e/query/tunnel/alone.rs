@@ -24,15 +24,13 @@ fn ask(side: &Side) -> JoinHandle<Answer> {
     tokio::spawn(asking)
 }
 
-/// Waits until a query has been at the backend, and is there no longer.
-async fn a_query_is_lost(side: &Side) {
-    let under_way = r#"adit_proxy_query_backend_requests_in_flight{backend="far",pool="main"}"#;
-    eventually(PATIENCE, "a query is lost", async || {
-        let metrics = Metrics::of(side.query).await;
-        let begun = metrics.sum("adit_proxy_query_backend_requests_total");
-        (begun >= 1.0 && metrics.series(under_way) == 0.0)
-            .then_some(())
-            .ok_or_else(|| format!("{metrics:?}"))
+/// Waits until a query waits.
+async fn a_query_waits(side: &Side) {
+    eventually(PATIENCE, "a query that waits", async || {
+        let waiting = Metrics::of(side.query)
+            .await
+            .sum("adit_proxy_query_waiting");
+        (waiting == 1.0).then_some(()).ok_or(waiting.to_string())
     })
     .await;
 }
@@ -61,7 +59,7 @@ async fn a_query_whose_tunnel_is_lost_goes_by_the_next_one() {
         far.until("a query", |journal| journal.of("/api/v1/query").len() == 1)
             .await;
         drop(client);
-        a_query_is_lost(&side).await;
+        a_query_waits(&side).await;
         let _client = behind(&side, &far).await;
         let answer = within(PATIENCE, "an answer", asking).await.unwrap();
         let answer = answer.expect(200);
@@ -79,22 +77,29 @@ async fn a_query_that_finds_nobody_waits_for_who_may_be_dialling() {
     let side = alone(&[LONG]).await;
     gone(&side, &far).await;
     let asking = ask(&side);
-    a_query_is_lost(&side).await;
+    a_query_waits(&side).await;
     let _client = behind(&side, &far).await;
     let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-    assert_eq!(served(&answer.expect(200)), ("far".into(), "2".into()));
+    assert_eq!(served(&answer.expect(200)), ("far".into(), "1".into()));
 }
 
-/// Right after its start a proxy has heard of nobody yet.
+/// Right after its start a proxy has heard of nobody yet. However many there are, the first that comes is
+/// asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_was_just_started_waits_for_clients_to_return() {
     let far = FakePrometheus::start("far");
-    let side = alone(&["--scrape.startup-wait=60s", "--scrape.reconnect-wait=0s"]).await;
+    let others: String = (1..6)
+        .map(|n| format!("{{url: 'tunnel://x{n}:9090', name: x{n}}}, "))
+        .collect();
+    let far_too = "{url: 'tunnel://prom:9090', name: far}";
+    let file = format!("query:\n  pools:\n  - {QUICK}\n    backends: [{others}{far_too}]\n");
+    let waits = ["--scrape.startup-wait=60s", "--scrape.reconnect-wait=0s"];
+    let side = Side::with(&file, &waits).await;
     let asking = ask(&side);
-    a_query_is_lost(&side).await;
+    a_query_waits(&side).await;
     let _client = behind(&side, &far).await;
     let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-    assert_eq!(served(&answer.expect(200)), ("far".into(), "2".into()));
+    assert_eq!(served(&answer.expect(200)), ("far".into(), "1".into()));
 }
 
 /// The last of those that can be asked has failed, and it is the tunnel that may be mended.
