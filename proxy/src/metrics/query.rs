@@ -125,7 +125,7 @@ query_metrics! {
     retries: IntCounterVec = counters("query_retries_total", ["pool", "from", "reason"],
         "Requests sent to another backend, by the one that failed and why.");
     retries_denied: IntCounterVec = counters("query_retries_denied_total", ["pool"],
-        "Requests not sent to another backend since the retry budget was spent.");
+        "Requests not sent to another backend since the budget for retries that fail was spent.");
     hedges: IntCounterVec = counters("query_hedges_total", ["pool", "result"],
         "Second requests sent before the first was answered, by which won.");
     affinity: IntCounterVec = counters("query_affinity_total", ["pool", "type", "result"],
