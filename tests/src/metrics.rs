@@ -144,10 +144,20 @@ impl Held {
     /// # Panics
     /// When it does not [`SOON`], with `after`.
     pub async fn again(&self, after: &str) -> Duration {
+        self.again_but_for(0, after).await
+    }
+
+    /// The same, where each of them may have become more or less by so many: connections of its own that
+    /// a program keeps.
+    ///
+    /// # Panics
+    /// When it does not [`SOON`], with `after`.
+    pub async fn again_but_for(&self, some: usize, after: &str) -> Duration {
         let started = Instant::now();
         eventually(SOON, &format!("{self} after {after}"), async || {
             let now = Self::now(self.server, self.gauges).await;
-            if now.values == self.values {
+            let mut both = now.values.iter().zip(&self.values);
+            if both.all(|(now, before)| (now - before).abs() <= some as f64) {
                 Ok(())
             } else {
                 Err(now.to_string())

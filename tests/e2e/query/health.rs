@@ -346,6 +346,8 @@ async fn when_all_are_down_all_are_tried_and_everybody_can_see_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_callers_who_leave_are_held_against_nobody_and_leave_nothing() {
     const CALLERS: usize = 100;
+    /// What we ask ourselves now and then may take a connection more, which is kept.
+    const OWN: usize = 6;
     let [a, b] = two();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yml");
@@ -387,13 +389,13 @@ async fn a_hundred_callers_who_leave_are_held_against_nobody_and_leave_nothing()
     eventually(PATIENCE, "their connections closed", async || {
         let journal = a.journal();
         let (open, probes) = (journal.open(), journal.probes().len());
-        (open <= connections)
+        (open <= connections + OWN)
             .then_some(())
             .ok_or_else(|| format!("{open} open, {connections} before, {probes} probes"))
     })
     .await;
     a.set(|state| state.hangs = Hangs::Never);
-    before.again("a hundred callers left").await;
+    before.again_but_for(OWN, "a hundred callers left").await;
 
     let said = said(query).await;
     for name in ["a", "b"] {
