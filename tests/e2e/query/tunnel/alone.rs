@@ -35,6 +35,14 @@ async fn a_query_waits(side: &Side) {
     .await;
 }
 
+/// Waits for its answer by `far`, with so many tries.
+async fn is_answered(asking: JoinHandle<Answer>, tries: &str) {
+    let answer = within(PATIENCE, "an answer", asking).await.unwrap();
+    let answer = answer.expect(200);
+    assert_eq!(served(&answer), ("far".into(), tries.into()));
+    assert_eq!(answer.text(), result_of("far"));
+}
+
 /// A client was there, and is there no longer.
 async fn gone(side: &Side, far: &FakePrometheus) {
     let client = behind(side, far).await;
@@ -61,10 +69,7 @@ async fn a_query_whose_tunnel_is_lost_goes_by_the_next_one() {
         drop(client);
         a_query_waits(&side).await;
         let _client = behind(&side, &far).await;
-        let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-        let answer = answer.expect(200);
-        assert_eq!(served(&answer), ("far".into(), "2".into()));
-        assert_eq!(answer.text(), result_of("far"));
+        is_answered(asking, "2").await;
         let journal = far.journal();
         let came = journal.of("/api/v1/query");
         assert!(came.iter().all(|one| one.body() == b"query=up"), "{came:?}");
@@ -79,8 +84,7 @@ async fn a_query_that_finds_nobody_waits_for_who_may_be_dialling() {
     let asking = ask(&side);
     a_query_waits(&side).await;
     let _client = behind(&side, &far).await;
-    let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-    assert_eq!(served(&answer.expect(200)), ("far".into(), "1".into()));
+    is_answered(asking, "1").await;
 }
 
 /// Right after its start a proxy has heard of nobody yet. However many there are, the first that comes is
@@ -98,8 +102,7 @@ async fn a_proxy_that_was_just_started_waits_for_clients_to_return() {
     let asking = ask(&side);
     a_query_waits(&side).await;
     let _client = behind(&side, &far).await;
-    let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-    assert_eq!(served(&answer.expect(200)), ("far".into(), "1".into()));
+    is_answered(asking, "1").await;
 }
 
 /// The last of those that can be asked has failed, and it is the tunnel that may be mended.
@@ -127,8 +130,7 @@ async fn it_is_waited_for_when_everybody_else_has_failed() {
     near.until("a query", |journal| journal.of("/api/v1/query").len() == 1)
         .await;
     let _client = behind(&side, &far).await;
-    let answer = within(PATIENCE, "an answer", asking).await.unwrap();
-    assert_eq!(served(&answer.expect(200)), ("far".into(), "3".into()));
+    is_answered(asking, "3").await;
     assert_eq!(near.journal().of("/api/v1/query").len(), 1);
 }
 
