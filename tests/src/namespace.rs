@@ -12,7 +12,7 @@ const INSIDE: &str = "ADIT_TEST_NAMESPACE";
 /// again in new namespaces, each of `kinds` a flag of unshare(1), after the shell's `setup` has
 /// succeeded in there; then there is nothing more to do.
 ///
-/// Where namespaces cannot be made it says so, past the test's captured output.
+/// Where namespaces cannot be made and set up like that it says so, past the test's captured output.
 ///
 /// # Panics
 /// When the test fails inside.
@@ -20,13 +20,19 @@ pub async fn inside(test: &str, kinds: &[&str], setup: &str) -> bool {
     if std::env::var_os(INSIDE).is_some_and(|inside| inside == test) {
         return true;
     }
-    let able = Command::new("unshare")
+    let prepared = Command::new("unshare")
         .args(kinds)
-        .args(["ip", "link"])
+        .args(["sh", "-c", setup])
         .output();
-    if !able.is_ok_and(|able| able.status.success()) {
-        let missing = format!("SKIPPED {test}: needs root, unshare(1) and ip(8) of iproute2\n");
-        let _ = std::io::stderr().write_all(missing.as_bytes());
+    let missing = match prepared {
+        Ok(prepared) if prepared.status.success() => None,
+        Ok(prepared) => Some(String::from_utf8_lossy(&prepared.stderr).into_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = missing {
+        let needs = "needs root, unshare(1) and ip(8) of iproute2";
+        let skipped = format!("SKIPPED {test}: {needs}: {}\n", why.trim());
+        let _ = std::io::stderr().write_all(skipped.as_bytes());
         return false;
     }
     let this = std::env::current_exe().expect("the path of a running program");
