@@ -34,8 +34,13 @@ async fn the_default_strategy_starts_and_serves_with_a_prometheus_of_today() {
     assert!(answer.text().contains("\"2\""), "{answer:?}");
     let by = answer.head.field("MPP.ServedBy").unwrap();
     assert!(urls.contains(&by), "{by}");
-    let metrics = Metrics::of(proxy.address).await;
-    assert_eq!(metrics.sum("adit_proxy_query_backend_selected"), 1.0);
+    // It answers before anybody was compared.
+    let selected = "adit_proxy_query_backend_selected";
+    eventually(PATIENCE, selected, async || {
+        let now = Metrics::of(proxy.address).await.sum(selected);
+        (now == 1.0).then_some(()).ok_or(now.to_string())
+    })
+    .await;
 }
 
 /// M16: Grafana keeps no cookies. Who is alike is not taken in turns for want of one: everybody is with
