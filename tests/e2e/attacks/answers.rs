@@ -232,6 +232,9 @@ fn lies() -> Vec<(&'static str, u16, Vec<Say>)> {
     ]
 }
 
+/// Lies behind a head that is good.
+const BREAKS_BEHIND: [&str; 3] = ["an answer in trailers", "two heads", "more behind the end"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_client_speaks_for_nobody_else() {
     // Whose tunnel ended does not come back by itself.
@@ -247,9 +250,11 @@ async fn a_hostile_client_speaks_for_nobody_else() {
         let answer = connection
             .exchange(scraper::request(&format!("http://evil-{n}:9100/x"), &[]))
             .await;
-        // Whether the stream or the tunnel is seen to end first is chance.
+        // Whether the stream or the tunnel is seen to end first is chance; so is whether a good head is
+        // seen before the error behind it.
         let status = match answer.head.status {
             503 if status == 502 => 503,
+            seen @ (502 | 503) if BREAKS_BEHIND.contains(&what) => seen,
             _ => status,
         };
         if !check(what, status, &answer) {
