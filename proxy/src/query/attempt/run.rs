@@ -72,9 +72,7 @@ impl<'a> Run<'a> {
         loop {
             let mut lost = match outcome {
                 Outcome::Answer(response, by) => {
-                    if let Some(loan) = self.loan.take() {
-                        loan.answered();
-                    }
+                    self.owes_nothing();
                     return Ok(self.answered(response, by));
                 }
                 Outcome::Lost(lost) => lost,
@@ -171,15 +169,19 @@ impl<'a> Run<'a> {
         }
         let Some(next) = self.next().await else {
             // Nobody was asked, after all.
-            if let Some(loan) = self.loan.take() {
-                loan.answered();
-            }
+            self.owes_nothing();
             return None;
         };
         // Its connection is free before the next is taken.
         lost.answer = None;
         self.counts.retried(&lost.by.name, lost.reason);
         Some(next)
+    }
+
+    fn owes_nothing(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            loan.answered();
+        }
     }
 
     /// The next to be asked; when nobody is left who can be, the first of those whose tunnel is away that is
@@ -234,7 +236,9 @@ impl<'a> Run<'a> {
         };
         let away = self.order.away.backends().iter();
         let away = away.filter(|backend| !asked(backend)).map(|backend| {
-            let why = backend.unlinked().unwrap_or_default();
+            // It may be back by now, too late.
+            let why = backend.unlinked();
+            let why = why.unwrap_or_else(|| "its tunnel was away".to_owned());
             (backend.name.to_string(), why)
         });
         one_line(&failed.chain(busy).chain(away).collect::<Vec<_>>())
