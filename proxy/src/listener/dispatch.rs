@@ -30,6 +30,7 @@ pub(super) async fn dispatch(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = clock.serve();
     let version = request.version();
+    let is_connect = request.method() == Method::CONNECT;
     let web = proxy.auth.web().current();
     let checked = check_framing(&clock)
         .and_then(|()| check_host(&request))
@@ -40,13 +41,17 @@ pub(super) async fn dispatch(
         too_many(&proxy)
     } else {
         match admitted {
-            Ok(visitor) => answer(proxy, roles, visitor, clock, request).await,
+            Ok(visitor) => answer(Arc::clone(&proxy), roles, visitor, clock, request).await,
             Err(refusal) => closing(refusal.answer()).map(AnswerBody::from),
         }
     };
     let answer = match answer.body().is_passed_on() {
         true => answer,
         false => with_headers(answer, &web.headers),
+    };
+    let answer = match proxy.stop.draining().is_cancelled() && !switches(is_connect, &answer) {
+        true => closing(answer),
+        false => answer,
     };
     Ok(answer.map(|body| body.serving(serving, version)))
 }
@@ -196,10 +201,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), &'static str> {
 /// Who frames a request against the grammar may mean more than one by it: the connection ends here.
 fn malformed(proxy: &Proxy, reason: &str) -> Response<AnswerBody> {
     proxy.metrics.malformed.inc();
-    let mut answer = scrape::bad_request(reason).map(AnswerBody::from);
-    let close = HeaderValue::from_static("close");
-    answer.headers_mut().insert(CONNECTION, close);
-    answer
+    closing(scrape::bad_request(reason).map(AnswerBody::from))
 }
 
 /// The path below the prefix, with its slash; `None` outside.
@@ -216,7 +218,12 @@ fn with_headers(mut answer: Response<AnswerBody>, headers: &HeaderMap) -> Respon
     answer
 }
 
-/// Whoever is one too many shall not stay.
+/// Whether the connection is another protocol's from here on.
+fn switches<B>(is_connect: bool, answer: &Response<B>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS || is_connect && answer.status().is_success()
+}
+
+/// Nothing else is asked here: of whoever is one too many, or when we stop.
 fn closing<B>(mut answer: Response<B>) -> Response<B> {
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(CONNECTION, close);

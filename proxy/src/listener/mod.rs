@@ -188,7 +188,9 @@ async fn connection(
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        () = proxy.stop.draining().cancelled() => {
+        // Whoever has a push to bring may bring it by a connection that is free: Go's client cannot
+        // tell one that is being closed, and a push that meets the close is a lost scrape.
+        () = proxy.is_heard_out() => {
             let first = async {
                 if clock.is_fresh() {
                     tokio::time::sleep(FIRST_REQUEST).await;

@@ -110,12 +110,45 @@ async fn r7_a_proxy_that_stops_waits_for_the_pushes_under_way() {
             counters.poll_errors > 0
         })
         .await;
-    // By a connection of its own.
+    // By a connection of its own: there is none that is free.
     client.push(handed.answer("m 1\n")).await;
     assert_eq!(scraping.await.unwrap().expect(200).text(), "m 1\n");
     stopping.await.unwrap();
     let gone = tokio::net::TcpStream::connect(address).await;
     assert!(gone.is_err(), "it still listens");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_a_push_may_come_by_a_connection_that_was_idle_as_the_proxy_stopped() {
+    let proxy = proxy(&[]).await;
+    let mut client = manual(&proxy).await;
+    let mut idle = Connection::open(proxy.address).await;
+    let page = idle
+        .exchange("GET /-/healthy HTTP/1.1\r\nHost: proxy\r\n\r\n")
+        .await;
+    assert_eq!(page.expect(200).head.field("connection"), None);
+    let scraping = scrape(&proxy);
+    let handed = client.next().await;
+    let stopping = tokio::spawn(proxy.stop());
+    client
+        .until("the next poll is refused", |counters| {
+            counters.poll_errors > 0
+        })
+        .await;
+    let answer = handed.answer("m 1\n");
+    let length = answer.len();
+    let mut push =
+        format!("POST /push HTTP/1.1\r\nHost: proxy\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
+    push.extend(answer);
+    let pushed = idle.exchange(push).await;
+    // And by no connection that is about to be closed without a word.
+    assert_eq!(
+        pushed.expect(200).head.field("connection").as_deref(),
+        Some("close")
+    );
+    assert_eq!(scraping.await.unwrap().expect(200).text(), "m 1\n");
+    stopping.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
