@@ -11,8 +11,8 @@ use adit_tests::turn::{alone, measured};
 use tokio::task::JoinSet;
 
 /// A network of 50 ms of round trip.
-async fn far_away(proxy: &Proxy) -> Relay {
-    let far = Lane::delayed(Duration::from_millis(25));
+async fn far_away(proxy: &Proxy, round_trip: Duration) -> Relay {
+    let far = Lane::delayed(round_trip / 2);
     Relay::to(proxy.address).each_way(far).start().await
 }
 
@@ -63,7 +63,7 @@ async fn of_64_scrapes_in_flight_one_that_stalls_delays_none() {
     for answer in answers {
         answer.expect(200);
     }
-    assert!(beside < Duration::from_secs(2), "{beside:?}");
+    assert!(beside < Duration::from_secs(5), "{beside:?}");
     let open = target
         .journal()
         .connections
@@ -78,7 +78,7 @@ async fn sixteen_scrapes_over_50_ms_of_round_trip_take_one() {
     let _turn = alone().await;
     let target = Target::start(ok(series("far", 500)));
     let proxy = Proxy::start(&[]).await;
-    let relay = far_away(&proxy).await;
+    let relay = far_away(&proxy, Duration::from_millis(50)).await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let _client = Client::start(&[&relay.url()], &[&flag]).await;
 
@@ -100,28 +100,25 @@ async fn sixteen_scrapes_over_50_ms_of_round_trip_take_one() {
         measured("16 at once over 50 ms of round trip", took);
         best = best.min(took);
     }
-    assert!(best < Duration::from_millis(250), "{best:?}");
+    // One after the other they would take 800 ms.
+    assert!(best < Duration::from_millis(600), "{best:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_megabyte_over_50_ms_of_round_trip_is_not_stop_and_go() {
+async fn a_megabyte_over_200_ms_of_round_trip_is_not_stop_and_go() {
     let _turn = alone().await;
     let target = Target::start(ok(series("far", 60_000)));
     let proxy = Proxy::start(&[]).await;
-    let relay = far_away(&proxy).await;
+    let relay = far_away(&proxy, Duration::from_millis(200)).await;
     let flag = format!("--target=pi:9100=http://{}", target.address());
     let _client = Client::start(&[&relay.url()], &[&flag]).await;
     let answer = scraper::scrape(proxy.address, "http://pi:9100/big")
         .await
         .expect(200);
     assert!(answer.body.len() > 1_000_000, "{}", answer.body.len());
-    measured("1.2 MB over 50 ms of round trip", answer.took);
-    // With HTTP/2's first window of 64 KiB it would take twenty round trips, a second.
-    assert!(
-        answer.took < Duration::from_millis(600),
-        "{:?}",
-        answer.took
-    );
+    measured("1.2 MB over 200 ms of round trip", answer.took);
+    // With HTTP/2's first window of 64 KiB it would take twenty round trips, four seconds.
+    assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

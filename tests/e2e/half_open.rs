@@ -21,9 +21,9 @@ const DEAD: Duration = Duration::from_secs(3);
 /// The setting, and a fifth.
 const FOUND: Duration = Duration::from_millis(3600);
 /// What we see of it is a page that is polled, on cores that are shared.
-const ALLOWANCE: Duration = Duration::from_millis(500);
+const ALLOWANCE: Duration = Duration::from_secs(3);
 /// A byte's time is noted when it was written; it may have been read a moment earlier.
-const MARGIN: Duration = Duration::from_millis(50);
+const MARGIN: Duration = Duration::from_millis(500);
 /// What a scrape whose tunnel was lost may still wait for another.
 const RETURN: Duration = Duration::from_secs(2);
 

@@ -194,7 +194,7 @@ async fn a_target_that_takes_one_at_a_time_gets_one_connection_a_scrape() {
     for n in 1..=5 {
         let answer = pair.scrape("http://pi:9100/metrics").await.expect(200);
         assert!(
-            answer.took < Duration::from_secs(2),
+            answer.took < Duration::from_secs(5),
             "it waited: {:?}",
             answer.took
         );
@@ -215,7 +215,7 @@ async fn a_target_that_says_close_is_not_kept_waiting() {
     for n in 1..=3 {
         let answer = pair.scrape("http://pi:9100/metrics").await.expect(200);
         assert!(
-            answer.took < Duration::from_secs(2),
+            answer.took < Duration::from_secs(5),
             "it waited: {:?}",
             answer.took
         );

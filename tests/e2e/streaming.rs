@@ -95,7 +95,7 @@ async fn a_scraper_that_does_not_read_holds_back_its_target_and_nobody_else() {
         written[4], written[9],
         "it is held back, not slowed down: {written:?}"
     );
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 
     // And when the scraper reads again, all of it comes.
     let head = idle.head().await;

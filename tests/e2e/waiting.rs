@@ -44,7 +44,7 @@ async fn deserted(flags: &[&str]) -> Proxy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_is_away_is_waited_for_and_then_told_when_it_was_seen() {
-    let proxy = deserted(&["--scrape.reconnect-wait=1s"]).await;
+    let proxy = deserted(&["--scrape.reconnect-wait=3s"]).await;
     let answer = scraper::scrape(proxy.address, "http://pi:9100/m").await;
     assert_eq!(answer.head.status, 503);
     assert!(
@@ -54,7 +54,7 @@ async fn a_name_that_is_away_is_waited_for_and_then_told_when_it_was_seen() {
     assert_eq!(answer.head.field("retry-after").as_deref(), Some("5"));
     let took = answer.took;
     assert!(
-        took >= Duration::from_millis(900) && took < Duration::from_secs(5),
+        took >= Duration::from_millis(2900) && took < Duration::from_secs(8),
         "{took:?}"
     );
     // Its own deadline comes first when that is earlier.
@@ -62,7 +62,7 @@ async fn a_name_that_is_away_is_waited_for_and_then_told_when_it_was_seen() {
     let answer = scraper::scrape_with(proxy.address, "http://pi:9100/m", &[field]).await;
     assert_eq!(answer.head.status, 503);
     assert!(
-        answer.took < Duration::from_millis(900),
+        answer.took < Duration::from_millis(2500),
         "{:?}",
         answer.took
     );
@@ -114,7 +114,7 @@ async fn no_more_wait_than_may() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_start_any_name_may_be_one_that_has_yet_to_return() {
-    let proxy = Proxy::start(&["--scrape.startup-wait=3s"]).await;
+    let proxy = Proxy::start(&["--scrape.startup-wait=8s"]).await;
     let started = Instant::now();
     let address = proxy.address;
     let awaited = tokio::spawn(scraper::scrape(address, "http://pi:9100/m"));
@@ -123,21 +123,21 @@ async fn after_a_start_any_name_may_be_one_that_has_yet_to_return() {
     let _client = FakeClient::register(address, PI).await;
     awaited.await.unwrap().expect(200);
     assert!(
-        started.elapsed() < Duration::from_millis(2500),
+        started.elapsed() < Duration::from_secs(7),
         "{:?}",
         started.elapsed()
     );
     let unknown = unknown.await.unwrap();
     assert_eq!(unknown.head.reason, "no client for nobody");
     assert!(
-        started.elapsed() >= Duration::from_millis(2500),
+        started.elapsed() >= Duration::from_secs(7),
         "{:?}",
         started.elapsed()
     );
     // From then on it is told at once, and nothing of it is kept.
     let unknown = scraper::scrape(address, "http://nobody:9100/m").await;
     assert_eq!(unknown.head.status, 502);
-    assert!(unknown.took < Duration::from_secs(1), "{:?}", unknown.took);
+    assert!(unknown.took < Duration::from_secs(5), "{:?}", unknown.took);
     let metrics = Metrics::of(address).await;
     assert_eq!(metrics.sum("adit_proxy_names"), 1.0);
     assert_eq!(metrics.sum("adit_proxy_scrapes_waiting"), 0.0);

@@ -4,6 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+const FIRST: u16 = 12_000;
+const COUNT: u16 = 8_000;
+/// About the golden section of [`COUNT`]: two runs at once start far apart.
+const SPREAD: u32 = 4_943;
 
 /// It answers on the loopback until it is dropped.
 #[derive(Debug)]
@@ -112,12 +118,19 @@ fn skipped() {
     std::io::Write::write_all(&mut std::io::stderr(), missing).expect("stderr");
 }
 
-/// A port of the loopback that nobody has, by UDP and by TCP.
+/// A port of the loopback that nobody has, by UDP and by TCP: below those that the kernel gives to
+/// whoever asks for port 0, and none of `ports.rs`, so that it is free again after
+/// a stop.
 fn unused() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = udp.local_addr().expect("an address").port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = std::process::id().wrapping_mul(SPREAD) % u32::from(COUNT);
+        let offset = (start + u32::from(step)) % u32::from(COUNT);
+        let port = FIRST + u16::try_from(offset).unwrap_or(0);
+        let is_free = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free {
             return port;
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use adit_common::http_config::CredentialFile;
 use adit_common::net::tls::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 use crate::config::query::Manner;
@@ -114,10 +114,10 @@ async fn an_empty_list_is_an_answer_and_everything_else_a_failure() {
 
 #[tokio::test]
 async fn nobody_there_is_a_failure() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    // Held, and never listening: no other test is given its port.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let (report, _heard) = Report::for_tests();
     let error = look(&source(port, None), &report).await.unwrap_err();
     assert!(error.contains("could not connect"), "{error}");

@@ -25,7 +25,7 @@ const HELD: f64 = 9_500.0;
 const AT_ONCE: usize = 128;
 const SCRAPES: usize = 200;
 /// What two cores add that others use as well.
-const SLACK: Duration = Duration::from_millis(10);
+const SLACK: Duration = Duration::from_millis(100);
 
 /// What somebody sends before they fall silent.
 #[derive(Debug, Clone, Copy)]

@@ -33,7 +33,7 @@ async fn r1_a_client_that_disconnected_while_idle_is_sent_nothing() {
         let answer = scraper::scrape(proxy.address, "http://pi:9100/m").await;
         assert_eq!(answer.head.status, 503, "{cut:?}: {answer:?}");
         assert!(
-            answer.took < Duration::from_secs(2),
+            answer.took < Duration::from_secs(5),
             "{cut:?}: {:?}",
             answer.took
         );
@@ -74,7 +74,7 @@ async fn r2_a_scrape_whose_client_dies_is_answered_by_another_replica_or_at_once
         let answer = scrape.await.unwrap();
         assert_eq!(answer.head.status, status, "{method}: {answer:?}");
         assert!(
-            died.elapsed() < Duration::from_secs(2),
+            died.elapsed() < Duration::from_secs(5),
             "{:?}",
             died.elapsed()
         );
@@ -125,7 +125,7 @@ async fn r4_a_scrape_whose_scraper_leaves_is_withdrawn_at_the_target() {
     let closed = target.all_closed().await;
     // 200 ms are wanted, and a millisecond is usual; the deadline would be ten seconds.
     assert!(
-        closed - left < Duration::from_secs(2),
+        closed - left < Duration::from_secs(5),
         "{:?}",
         closed - left
     );

@@ -93,7 +93,8 @@ async fn a_packed_error_is_understood_and_left_packed() {
 async fn when_nobody_knows_better_the_last_answer_is_passed_on() {
     let bench = Bench::new(|_| {});
     let bad = Fake::answering("502 Bad Gateway", "server: nginx\r\n", b"<html>bad</html>").await;
-    let order = bench.order(&[nobody().await, bad.address]);
+    let gone = nobody();
+    let order = bench.order(&[gone.address, bad.address]);
     let answered = bench.make(query(), order.clone()).await.unwrap();
     assert_eq!(answered.response.headers()["server"], "nginx");
     let got = whole(answered).await;
@@ -107,7 +108,8 @@ async fn when_nobody_knows_better_the_last_answer_is_passed_on() {
         b"Service Unavailable",
     )
     .await;
-    let order = bench.order(&[unready.address, nobody().await]);
+    let gone = nobody();
+    let order = bench.order(&[unready.address, gone.address]);
     order[0]
         .standing
         .send_modify(|standing| standing.replay = Some((3, 10)));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -126,10 +126,19 @@ impl Fake {
     }
 }
 
-/// Somebody who is not there.
-pub(super) async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    listener.local_addr().unwrap()
+/// A port where nobody listens. While this is held no other test is given it.
+pub(super) struct Nobody {
+    pub(super) address: SocketAddr,
+    _held: TcpSocket,
+}
+
+pub(super) fn nobody() -> Nobody {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    Nobody {
+        address: held.local_addr().unwrap(),
+        _held: held,
+    }
 }
 
 /// An answer with its length.

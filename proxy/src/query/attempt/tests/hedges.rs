@@ -66,7 +66,8 @@ async fn whoever_answers_first_wins() {
 async fn a_failure_leaves_the_other_running() {
     let bench = Bench::new(hedging);
     let slow = Fake::start(late(3 * SOON, "slow")).await;
-    let order = bench.order(&[slow.address, nobody().await]);
+    let gone = nobody();
+    let order = bench.order(&[slow.address, gone.address]);
     let got = bench.get(query(), order).await;
     assert_eq!((&*got.by, got.attempts), ("a", 2));
     assert_eq!(hedges(&bench, "first"), 1);
@@ -74,7 +75,8 @@ async fn a_failure_leaves_the_other_running() {
     let bench = Bench::new(hedging);
     let failing = Fake::start(vec![Step::Wait(3 * SOON)]).await;
     let good = Fake::good("good").await;
-    let order = bench.order(&[failing.address, nobody().await, good.address]);
+    let gone = nobody();
+    let order = bench.order(&[failing.address, gone.address, good.address]);
     let got = bench.get(query(), order).await;
     assert_eq!((&*got.by, got.attempts, got.reason), ("c", 3, "retry"));
     assert_eq!(hedges(&bench, "both-failed"), 1);

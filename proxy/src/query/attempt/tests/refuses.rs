@@ -56,7 +56,8 @@ async fn what_may_not_be_repeated_is_sent_once() {
     }
     let bench = Bench::new(|_| {});
     let second = Fake::good("second").await;
-    let order = bench.order(&[nobody().await, second.address]);
+    let gone = nobody();
+    let order = bench.order(&[gone.address, second.address]);
     let refused = bench.make(unsafe_one(), order).await.unwrap_err();
     assert!(matches!(refused.refusal, Refusal::Failed(_)) && refused.attempts == 1);
     assert!(second.seen().is_empty());

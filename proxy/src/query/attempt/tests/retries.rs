@@ -132,7 +132,8 @@ async fn another_is_asked_the_same() {
 async fn who_refuses_connections_is_passed_over() {
     let bench = Bench::new(|_| {});
     let good = Fake::good("good").await;
-    let order = bench.order(&[nobody().await, good.address]);
+    let gone = nobody();
+    let order = bench.order(&[gone.address, good.address]);
     let got = bench.get(query(), order.clone()).await;
     assert_eq!((&*got.by, got.attempts), ("b", 2));
     assert_eq!(bench.retries("a", "connect"), 1);
@@ -211,7 +212,8 @@ async fn each_is_asked_once() {
 async fn no_more_than_so_many_are_asked() {
     let bench = Bench::new(|pool| pool.retry.attempts = 2);
     let good = Fake::good("good").await;
-    let order = bench.order(&[nobody().await, nobody().await, good.address]);
+    let gone = [nobody(), nobody()];
+    let order = bench.order(&[gone[0].address, gone[1].address, good.address]);
     let refused = bench.make(query(), order).await.unwrap_err();
     assert_eq!(refused.attempts, 2);
     assert!(good.seen().is_empty());

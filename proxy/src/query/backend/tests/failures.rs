@@ -54,9 +54,10 @@ async fn whoever_does_not_answer_is_said_to_have_done_what() {
 
 #[tokio::test]
 async fn whoever_is_not_there_is_named() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    // Held, and never listening: no other test is given its port.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
     for (url, words) in [
         (
             format!("http://{address}"),
