@@ -31,6 +31,17 @@ pub fn unused() -> u16 {
     panic!("no free port from {FIRST} on");
 }
 
+/// A listener on 127.0.0.1 whose port nobody in this process is given when it is closed: who comes
+/// back to it finds it free, and who asks there meanwhile finds nobody.
+///
+/// # Panics
+/// When no port is free.
+pub fn listener() -> TcpListener {
+    (0..64)
+        .find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, unused())).ok())
+        .expect("a free port")
+}
+
 /// Listeners on 127.0.0.1 and on ::1 with the same port.
 ///
 /// # Panics

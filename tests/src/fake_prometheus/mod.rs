@@ -34,6 +34,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::ports;
 use crate::target::{Ear, Journal as TargetJournal, Request, Step, Target};
 use crate::wait::{PATIENCE, within};
 pub use fixed::{Ending, Fixed};
@@ -85,7 +86,7 @@ impl FakePrometheus {
     fn on(id: &str, tls: Option<Arc<ServerConfig>>, set: impl FnOnce(&mut State)) -> Self {
         let mut state = State::new(id);
         set(&mut state);
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = ports::listener();
         let mut fake = Self {
             id: id.to_owned(),
             address: listener.local_addr().expect("bound"),

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::ports;
 use crate::wait::{PATIENCE, within};
 pub use journal::{Connection, Journal, Request};
 pub use script::{Feed, Gate, Script, Step};
@@ -190,7 +191,7 @@ impl Ear {
     /// # Panics
     /// When there is none.
     pub fn loopback() -> Self {
-        Self::Tcp(TcpListener::bind("127.0.0.1:0").expect("a free port"))
+        Self::Tcp(ports::listener())
     }
 
     /// The same, with TLS.
@@ -198,10 +199,7 @@ impl Ear {
     /// # Panics
     /// When there is none.
     pub fn tls(config: Arc<ServerConfig>) -> Self {
-        Self::Tls(
-            TcpListener::bind("127.0.0.1:0").expect("a free port"),
-            config,
-        )
+        Self::Tls(ports::listener(), config)
     }
 
     fn address(&self) -> Option<SocketAddr> {
