@@ -21,7 +21,7 @@ const DEAD: Duration = Duration::from_secs(3);
 /// The setting, and a fifth.
 const FOUND: Duration = Duration::from_millis(3600);
 /// What we see of it is a page that is polled, on cores that are shared.
-const ALLOWANCE: Duration = Duration::from_secs(3);
+const ALLOWANCE: Duration = Duration::from_secs(5);
 /// A byte's time is noted when it was written; it may have been read a moment earlier.
 const MARGIN: Duration = Duration::from_millis(500);
 /// What a scrape whose tunnel was lost may still wait for another.

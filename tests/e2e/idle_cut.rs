@@ -19,12 +19,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// What the balancer allows.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(4);
 /// Names that are scraped beside one another, and how often each: 40 scrapes in all.
-const NAMES: u32 = 4;
-const SCRAPES: usize = 10;
+const NAMES: u32 = 8;
+const SCRAPES: usize = 5;
 /// Between two scrapes of a name: half of the gaps are longer than the balancer allows.
-const GAPS: std::ops::Range<u64> = 100..4000;
+const GAPS: std::ops::Range<u64> = 100..8000;
 
 /// What dials the proxy through the balancer.
 trait Kind {
@@ -202,14 +202,15 @@ async fn no_scrape_is_lost_to_a_balancer_that_cuts_the_idle_by_rst() {
 async fn cut_again_and_again(cut: Cut) {
     let kind = Tunnel {
         ping_interval: "--tunnel.ping-interval=15s",
-        proxy_flags: &[],
+        // A client is back within a second, and what a busy machine adds.
+        proxy_flags: &["--scrape.reconnect-wait=6s"],
     };
     let outcome = scrape_through_a_balancer(kind, cut).await;
     let what = format!("behind a balancer that cuts by {cut:?}, not pinged");
     measured(&what, &outcome);
     outcome.assert_none_lost();
     // Half of 40 gaps are long enough.
-    assert!(outcome.cuts > 2 * NAMES as usize, "{outcome:?}");
+    assert!(outcome.cuts > NAMES as usize, "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,5 +243,5 @@ async fn no_scrape_is_lost_to_a_balancer_that_cuts_polls_again_and_again() {
     let outcome = scrape_through_a_balancer(kind, Cut::Rst).await;
     measured("polls behind a balancer, not kept alive", &outcome);
     outcome.assert_none_lost();
-    assert!(outcome.cuts > 2 * NAMES as usize, "{outcome:?}");
+    assert!(outcome.cuts > NAMES as usize, "{outcome:?}");
 }

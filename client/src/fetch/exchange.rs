@@ -1,6 +1,7 @@
 //! One request, one answer's head.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_common::deadline::Deadline;
 use adit_common::fault::{Fault, Report};
@@ -9,10 +10,12 @@ use adit_common::net::tls::certificate_refusal;
 use adit_common::target::{Scheme, Target};
 use adit_common::tunnel::coalesce::Coalesced;
 use adit_common::tunnel::settings::MAX_RESPONSE_HEAD;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, timeout_at};
+use hyper::client::conn::TrySendError;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Answer, Fetched, Return};
 use super::flight::InFlight;
@@ -20,6 +23,10 @@ use super::request::{Head, scheme};
 use crate::Client;
 use crate::policy::Asked;
 use crate::upstream::{Connection, Turn, Upstream, UpstreamBody};
+
+/// A connection that takes no request any more is over within this, but for one whose last bytes
+/// nobody takes.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Asks the target and waits for the head of its answer; the body is streamed behind it.
 pub(super) async fn exchange(
@@ -111,7 +118,7 @@ impl Asking<'_> {
                 self.client.metrics.upstream_reuses.inc();
                 Ok(answered)
             }
-            Err(Failed::Unsent(request)) => {
+            Err(Failed::Unsent(request, _)) => {
                 let (parts, body) = request.into_parts();
                 let head = Head {
                     method: parts.method,
@@ -126,6 +133,7 @@ impl Asking<'_> {
                 }
                 _ => Err(failed(self.target, &error)),
             },
+            Err(Failed::Gone) => Err(closed(self.target)),
         }
     }
 
@@ -140,10 +148,10 @@ impl Asking<'_> {
         match self.send(connection, head.with(body)).await {
             Ok(answered) => Ok(answered),
             Err(Failed::Sent(error)) => Err(failed(self.target, &error)),
-            Err(Failed::Unsent(_)) => {
-                let words = format!("{} closed the connection at once", self.target);
-                Err(Report::new(Fault::BrokeOff, words))
+            Err(Failed::Unsent(_, why)) => {
+                Err(uncertified(self.target, &why).unwrap_or_else(|| closed(self.target)))
             }
+            Err(Failed::Gone) => Err(closed(self.target)),
         }
     }
 
@@ -154,24 +162,64 @@ impl Asking<'_> {
     ) -> Result<(Response<Incoming>, Connection), Failed> {
         connection.lease_for(self.deadline, self.turn.clone());
         // A connection whose answer has just ended needs its driver's next turn to be ready.
-        if connection.sender.ready().await.is_err() {
-            return Err(Failed::Unsent(Box::new(request)));
+        if let Err(closed) = connection.sender.ready().await {
+            let why = last_words(&mut connection).await.unwrap_or(closed);
+            return Err(Failed::Unsent(Box::new(request), why));
         }
-        match connection.sender.try_send_request(request).await {
-            Ok(response) => Ok((response, connection)),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Err(Failed::Unsent(Box::new(request))),
-                None => Err(Failed::Sent(error.into_error())),
-            },
+        let asking = connection.sender.try_send_request(request);
+        tokio::pin!(asking);
+        let (answered, why) = tokio::select! {
+            biased;
+            answered = &mut asking => (Some(answered), None),
+            why = connection.ended() => ((&mut asking).now_or_never(), why),
+        };
+        match answered {
+            Some(Ok(response)) => Ok((response, connection)),
+            Some(Err(error)) => {
+                let why = match (why, error.message()) {
+                    (None, Some(_unsent)) => last_words(&mut connection).await,
+                    (why, _) => why,
+                };
+                Err(Failed::of(error, why))
+            }
+            // A request that is handed over while the connection ends may stay in hyper's queue, and be
+            // waited for until the deadline: the queue goes with its last holder (hyper#4122).
+            None => {
+                drop(connection);
+                Err(match asking.await {
+                    Err(error) => Failed::of(error, why),
+                    Ok(_) => Failed::Gone,
+                })
+            }
         }
     }
 }
 
 enum Failed {
-    /// Not a byte of it left.
-    Unsent(Box<Request<UpstreamBody>>),
+    /// Not a byte of it left; and what has become of the connection.
+    Unsent(Box<Request<UpstreamBody>>, hyper::Error),
     /// The target may have seen it.
     Sent(hyper::Error),
+    /// An answer came of a connection that was gone.
+    Gone,
+}
+
+impl Failed {
+    /// By a connection that has ended, and said `why` if it had.
+    fn of(mut error: TrySendError<Request<UpstreamBody>>, why: Option<hyper::Error>) -> Self {
+        match error.take_message() {
+            Some(request) => {
+                let why = why.unwrap_or_else(|| error.into_error());
+                Self::Unsent(Box::new(request), why)
+            }
+            None => Self::Sent(error.into_error()),
+        }
+    }
+}
+
+/// Of a connection that takes no request any more.
+async fn last_words(connection: &mut Connection) -> Option<hyper::Error> {
+    timeout(LAST_WORDS, connection.ended()).await.ok().flatten()
 }
 
 fn failed(target: &Target, error: &hyper::Error) -> Report {
@@ -183,12 +231,25 @@ fn failed(target: &Target, error: &hyper::Error) -> Report {
             Fault::Malformed,
             format!("{target} does not answer in HTTP: {error}"),
         )
-    } else if let Some(reason) = certificate_refusal(error) {
-        Report::new(Fault::Certificate, format!("{target}: {reason}"))
     } else {
-        let words = format!("{target} closed the connection before it answered");
-        Report::new(Fault::BrokeOff, words)
+        uncertified(target, error).unwrap_or_else(|| {
+            let words = format!("{target} closed the connection before it answered");
+            Report::new(Fault::BrokeOff, words)
+        })
     }
+}
+
+fn closed(target: &Target) -> Report {
+    let words = format!("{target} closed the connection at once");
+    Report::new(Fault::BrokeOff, words)
+}
+
+/// When the target will not have our certificate, or wants one: with TLS 1.3 it says so behind the
+/// handshake.
+fn uncertified(target: &Target, error: &hyper::Error) -> Option<Report> {
+    let reason = certificate_refusal(error)?;
+    let words = format!("{target}: {reason}");
+    Some(Report::new(Fault::Certificate, words))
 }
 
 /// What cannot go back through the tunnel.

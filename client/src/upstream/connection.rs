@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     lease: watch::Sender<Instant>,
     turn: Held,
     driver: JoinHandle<()>,
+    /// What has become of it, when its driver is done with it; nothing once that is known.
+    over: Option<oneshot::Receiver<hyper::Result<()>>>,
 }
 
 /// The turn a connection is used in; nothing while it is kept. Its end is the driver's at the latest,
@@ -68,6 +70,15 @@ impl Connection {
     pub(super) fn lease_until(&self, until: Instant) {
         // The driver is gone only when the connection has ended.
         let _ = self.lease.send(until);
+    }
+
+    /// Resolves when it has ended and its socket is closed, the first time with what was wrong with
+    /// it, if anything was.
+    pub(crate) async fn ended(&mut self) -> Option<hyper::Error> {
+        let ended = self.over.as_mut()?.await;
+        self.over = None;
+        // Without a word its lease was over.
+        ended.ok()?.err()
     }
 
     /// For a scrape with this deadline, in its turn.
@@ -183,30 +194,39 @@ where
     let (lease, leased) = watch::channel(deadline + AFTER_DEADLINE);
     let turn = Held::default();
     let held = turn.clone();
+    let (tell, over) = oneshot::channel();
     let driver = tokio::spawn(async move {
-        drive(connection, leased).await;
+        let ended = drive(connection, leased).await;
         held.replace(None);
+        if let Some(ended) = ended {
+            // Nobody has to want to know.
+            let _ = tell.send(ended);
+        }
     });
     Ok(Connection {
         sender,
         lease,
         turn,
         driver,
+        over: Some(over),
     })
 }
 
-/// Polls the connection until it ends, its lease does, or nobody holds it. The socket is closed by
-/// then.
-async fn drive<F: Future>(connection: F, mut leased: watch::Receiver<Instant>) {
+/// Polls the connection until it ends, which is what comes of it, its lease does, or nobody holds it.
+/// The socket is closed by then.
+async fn drive<F: Future>(
+    connection: F,
+    mut leased: watch::Receiver<Instant>,
+) -> Option<F::Output> {
     tokio::pin!(connection);
     let mut until = *leased.borrow_and_update();
     loop {
         tokio::select! {
-            _ = &mut connection => return,
-            () = sleep_until(until) => return,
+            ended = &mut connection => return Some(ended),
+            () = sleep_until(until) => return None,
             changed = leased.changed() => match changed {
                 Ok(()) => until = *leased.borrow_and_update(),
-                Err(_) => return,
+                Err(_) => return None,
             },
         }
     }

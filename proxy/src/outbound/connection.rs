@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// For the dial and the handshake: whoever takes longer is down for all that a query cares.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -74,6 +75,8 @@ struct Events {
     has_answered: AtomicBool,
     /// Something has come since we last wrote.
     is_answering: AtomicBool,
+    /// Its socket is closed.
+    gone: CancellationToken,
 }
 
 impl Past {
@@ -89,7 +92,22 @@ impl Past {
 
     /// It had been kept, and the server was about to close it: not a byte has come of an answer.
     pub(super) fn was_stale(&self) -> bool {
-        self.0.has_answered.load(Ordering::Relaxed) && !self.is_answering()
+        self.has_answered() && !self.is_answering()
+    }
+
+    /// An answer has come by it: it had been kept.
+    pub(super) fn has_answered(&self) -> bool {
+        self.0.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when its socket is closed.
+    pub(super) async fn gone(&self) {
+        self.0.gone.cancelled().await;
+    }
+
+    /// Whether both are of one connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn wrote(&self) {
@@ -105,6 +123,12 @@ impl Past {
 pub(super) struct Dialled {
     stream: Box<dyn Stream>,
     past: Past,
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        self.past.0.gone.cancel();
+    }
 }
 
 impl Connection for Dialled {

@@ -27,6 +27,11 @@ pub(crate) enum OutboundError {
 }
 
 impl OutboundError {
+    /// Its connection was gone before the request had been taken to it.
+    pub(super) fn gone() -> Self {
+        Self::Reset("it closed the connection before it had answered".to_owned())
+    }
+
     /// Of what the library says, and the connection it was on, if there was one.
     pub(super) fn new(error: &Error, past: Option<&Past>) -> Self {
         if let Some(refusal) = certificate_refusal(error) {

@@ -6,18 +6,22 @@
 
 mod connection;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
 use adit_common::net::tls::{ClientTls, TlsError};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::error::{OutboundError, too_large};
 
@@ -28,6 +32,8 @@ use self::connection::{Dial, Past};
 const KEPT_FOR: Duration = Duration::from_secs(240);
 /// Unused connections to one server.
 const MOST_KEPT: usize = 64;
+/// From a connection's end to the error of whoever waits for an answer by it.
+const A_MOMENT: Duration = Duration::from_millis(100);
 /// Most bytes of an answer's head. hyper's buffer for reading has twice that, so that a large body
 /// passes in pieces of that size: one is being read while one is on its way.
 pub(crate) const MOST_HEAD: usize = 64 * 1024;
@@ -63,12 +69,8 @@ impl Outbound {
         request: Request<Full<Bytes>>,
         deadline: Instant,
     ) -> Result<Response<Incoming>, OutboundError> {
-        match request.method().is_safe() {
-            true => self.send_repeatable(request, deadline).await,
-            false => in_time(deadline, self.ask(request))
-                .await
-                .map_err(|no| no.why),
-        }
+        let repeatable = request.method().is_safe();
+        self.send_as(repeatable, request, deadline).await
     }
 
     /// The same for a request that does no more when it comes twice, whatever its method.
@@ -77,23 +79,38 @@ impl Outbound {
         request: Request<Full<Bytes>>,
         deadline: Instant,
     ) -> Result<Response<Incoming>, OutboundError> {
+        self.send_as(true, request, deadline).await
+    }
+
+    async fn send_as(
+        &self,
+        repeatable: bool,
+        request: Request<Full<Bytes>>,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, OutboundError> {
         loop {
             match in_time(deadline, self.ask(request.clone())).await {
                 Ok(answer) => return Ok(answer),
                 // There is an end to it: each time one fewer is kept.
-                Err(no) if no.was_stale => {}
+                Err(no) if no.was_unsent || repeatable && no.was_stale => {}
                 Err(no) => return Err(no.why),
             }
         }
     }
 
-    /// hyper itself sends again what it had not begun to write.
-    async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NoAnswer> {
-        let mut answer = self
-            .0
-            .request(request)
-            .await
-            .map_err(|e| NoAnswer::of(&e))?;
+    /// hyper itself sends again what it had not begun to write, but for what is handed to a connection
+    /// just as it ends: that may stay in its queue, and be waited for until the deadline (hyper#4122).
+    async fn ask(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NoAnswer> {
+        let captured = capture_connection(&mut request);
+        let asking = self.0.request(request);
+        tokio::pin!(asking);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut asking => Ok(answer),
+            past = gone(captured) => (&mut asking).now_or_never().ok_or(past),
+        };
+        let answer = answer.map_err(|past| NoAnswer::stranded(&past))?;
+        let mut answer = answer.map_err(|error| NoAnswer::of(&error))?;
         if let Some(past) = answer.extensions_mut().remove::<Past>() {
             past.answered();
         }
@@ -111,18 +128,51 @@ struct NoAnswer {
     why: OutboundError,
     /// It was sent by a connection that the server had closed by then.
     was_stale: bool,
+    /// The same, and not a byte of it was written.
+    was_unsent: bool,
 }
 
 impl NoAnswer {
     fn of(error: &Error) -> Self {
-        let past = error.connect_info().and_then(|connected| {
-            let mut extras = Extensions::new();
-            connected.get_extras(&mut extras);
-            extras.remove::<Past>()
-        });
+        let past = error.connect_info().and_then(past);
         Self {
             why: OutboundError::new(error, past.as_ref()),
             was_stale: past.is_some_and(|past| past.was_stale()),
+            was_unsent: false,
+        }
+    }
+
+    fn stranded(past: &Past) -> Self {
+        Self {
+            why: OutboundError::gone(),
+            was_stale: past.has_answered(),
+            was_unsent: past.has_answered(),
+        }
+    }
+}
+
+fn past(connected: &Connected) -> Option<Past> {
+    let mut extras = Extensions::new();
+    connected.get_extras(&mut extras);
+    extras.remove()
+}
+
+/// Resolves when the connection that a request was given to is gone, and nothing has come of that: no
+/// error, and no other connection.
+async fn gone(mut captured: CaptureConnection) -> Past {
+    let now = |captured: &CaptureConnection| {
+        let connected = captured.connection_metadata();
+        connected.as_ref().and_then(past)
+    };
+    loop {
+        captured.wait_for_connection_metadata().await;
+        let Some(past) = now(&captured) else {
+            return std::future::pending().await;
+        };
+        past.gone().await;
+        sleep(A_MOMENT).await;
+        if now(&captured).is_some_and(|now| now.is(&past)) {
+            return past;
         }
     }
 }
@@ -134,6 +184,7 @@ async fn in_time(
     let too_late = NoAnswer {
         why: OutboundError::Deadline,
         was_stale: false,
+        was_unsent: false,
     };
     timeout_at(deadline, asking).await.unwrap_or(Err(too_late))
 }
