@@ -99,7 +99,11 @@ impl Session {
         let Some(mut sender) = self.sender() else {
             return Err(SendError::Unsent(Some(Box::new(request))));
         };
-        match sender.try_send_request(request).await {
+        let asking = sender.try_send_request(request);
+        // What is handed over while the session ends may stay in hyper's queue, which goes with its
+        // last holder (hyper#4122): that is the session, and not whoever waits for an answer.
+        drop(sender);
+        match asking.await {
             Ok(response) => Ok(response),
             Err(mut error) => Err(match (error.take_message(), self.ending.end()) {
                 (Some(request), _) => SendError::Unsent(Some(Box::new(request))),

@@ -55,3 +55,23 @@ async fn whoever_is_handed_a_connection_as_it_ends_does_not_wait_for_the_deadlin
     }
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_connection_is_gone_when_its_socket_is_closed_and_nobody_sent_it_elsewhere() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/", listener.local_addr().unwrap());
+    let outbound = Outbound::new(&ClientTls::default()).unwrap();
+    let mut request = Request::get(uri).body(Full::default()).unwrap();
+    let captured = capture_connection(&mut request);
+    let asking = tokio::spawn(outbound.0.request(request));
+    let (stream, _) = listener.accept().await.unwrap();
+    let gone = gone(captured);
+    tokio::pin!(gone);
+    let while_it_is_there = tokio::time::timeout(3 * A_MOMENT, &mut gone).await;
+    assert!(while_it_is_there.is_err());
+    drop(stream);
+    let past = tokio::time::timeout(Duration::from_secs(20), gone).await;
+    assert!(!past.unwrap().has_answered());
+    // hyper says so itself, in less than that moment.
+    assert!(asking.await.unwrap().is_err());
+}

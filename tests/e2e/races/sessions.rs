@@ -327,7 +327,7 @@ async fn r12_an_answer_that_comes_with_the_deadline_is_one_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r13_scrapes_of_one_client_go_out_side_by_side() {
-    const RTT: Duration = Duration::from_millis(50);
+    const RTT: Duration = Duration::from_millis(300);
     let target = Target::start(ok("m 1\n"));
     let proxy = Proxy::start(&[]).await;
     let lane = adit_tests::network::Lane::delayed(RTT / 2);

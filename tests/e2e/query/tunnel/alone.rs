@@ -138,8 +138,8 @@ async fn it_is_waited_for_when_everybody_else_has_failed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_does_not_return_is_given_up() {
     let far = FakePrometheus::start("far");
-    let wait = Duration::from_secs(3);
-    let side = alone(&["--scrape.reconnect-wait=3s", "--scrape.startup-wait=0s"]).await;
+    let wait = Duration::from_secs(6);
+    let side = alone(&["--scrape.reconnect-wait=6s", "--scrape.startup-wait=0s"]).await;
     let began = Instant::now();
     let answer = ask(&side).await.unwrap().expect(502);
     assert!(began.elapsed() < wait, "{:?}", began.elapsed());
