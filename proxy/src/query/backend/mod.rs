@@ -34,7 +34,7 @@ pub(crate) use self::question::Question;
 use self::credentials::Shown;
 use self::direct::Direct;
 use self::tunnel::Tunnel;
-use super::standing::{Member, Peers, Standing};
+use super::standing::{Member, Peers, Standing, Tier};
 use crate::config::query::Health;
 use crate::config::query::url::{BackendUrl, Way};
 use crate::discovery::Found;
@@ -176,6 +176,15 @@ impl Backend {
         match &self.reach {
             Reach::Direct(_) => true,
             Reach::Tunnel(tunnel) => tunnel.is_linked(),
+        }
+    }
+
+    /// Who is asked before whom. Whoever has no way to it now cannot be asked, though its own watch may have
+    /// yet to hear of it.
+    pub(crate) fn tier(&self, now: Instant) -> Tier {
+        match self.is_linked() {
+            true => self.standing.borrow().tier(now),
+            false => Tier::Out,
         }
     }
 

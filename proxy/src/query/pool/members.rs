@@ -55,13 +55,12 @@ impl Member {
     /// As strategies see it.
     pub(super) fn candidate(&self, now: Instant) -> Candidate {
         let backend = &self.backend;
-        let standing = backend.standing.borrow();
         Candidate {
             name: Arc::clone(&backend.name),
-            tier: standing.tier(now),
+            tier: backend.tier(now),
             priority: backend.priority,
             weight: backend.weight,
-            data: standing.data.clone(),
+            data: backend.standing.borrow().data.clone(),
             under_way: backend.load.under_way(),
             latency: backend.load.latency(),
         }

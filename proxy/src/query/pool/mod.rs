@@ -151,7 +151,7 @@ impl Pool {
         let members = self.members();
         members
             .iter()
-            .any(|member| member.backend.standing.borrow().tier(now) <= Tier::Poor)
+            .any(|member| member.backend.tier(now) <= Tier::Poor)
     }
 }
 

@@ -31,6 +31,7 @@ use crate::config::query::Manner;
 use crate::discovery::Found;
 use crate::outbound::MOST_FIELDS;
 use crate::query::backend::{Backend, Failure};
+use crate::query::standing::Tier;
 use crate::registry::Registry;
 
 type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -318,6 +319,7 @@ async fn a_tunnel_that_is_lost_ends_what_is_under_way_at_once() {
         );
     }
     assert!(!backend.is_linked(), "it is not found again");
+    assert_eq!(backend.tier(Instant::now()), Tier::Out);
     let failure = failed(send(&backend, get("/")).await.map(|_| ()));
     assert_eq!(failure.to_string(), "no client for pi");
 }
