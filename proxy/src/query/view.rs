@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::backend::Backend;
 use super::pool::{Member, Pool};
 use super::standing::{Standing, Tier};
 use super::strategy::{Candidate, Score};
@@ -110,8 +111,8 @@ pub(crate) fn pool(pool: &Pool) -> PoolView {
     let now = Instant::now();
     let config = pool.config();
     let members = pool.members();
-    let candidates = pool.candidates(&members);
-    let backends = backends(pool, &members, &candidates, now);
+    let (standings, candidates) = seen(&members, now);
+    let backends = backends(pool, &members, &standings, &candidates, now);
     PoolView {
         name: config.name.to_string(),
         hosts: config.hosts.clone(),
@@ -132,12 +133,12 @@ pub(crate) fn explain(pool: &Pool, asked: &Asked, headers: &HeaderMap) -> Explan
     let now = Instant::now();
     let config = pool.config();
     let members = pool.members();
-    let candidates = pool.candidates(&members);
+    let (standings, candidates) = seen(&members, now);
     let wish = pool.affinities().read(headers, None, &candidates);
     let chooser = pool.chooser();
     let mut order = chooser.preview(asked, wish.key.as_deref(), &candidates, now);
     pool.affinities().apply(&wish, &mut order, &candidates);
-    let views = backends(pool, &members, &candidates, now);
+    let views = backends(pool, &members, &standings, &candidates, now);
     let left_out = views.iter().enumerate();
     let left_out = left_out.filter(|(index, _)| !order.indices.contains(index));
     let params = &asked.params;
@@ -174,32 +175,42 @@ fn source(source: discovery::SourceView, now: Instant) -> SourceView {
     }
 }
 
+/// One look at each: what a page says of a backend belongs together.
+fn seen(members: &[Member], now: Instant) -> (Vec<Standing>, Vec<Candidate>) {
+    let seen = members.iter().map(|member| {
+        let standing = member.backend.standing.borrow().clone();
+        let candidate = member.candidate_of(&standing, now);
+        (standing, candidate)
+    });
+    seen.unzip()
+}
+
 fn backends(
     pool: &Pool,
     members: &[Member],
+    standings: &[Standing],
     candidates: &[Candidate],
     now: Instant,
 ) -> Vec<BackendView> {
     let scores = pool.chooser().scores(candidates, now);
     let primary = pool.primary();
-    let members = members.iter().zip(candidates).zip(scores);
+    let members = members.iter().zip(standings).zip(candidates).zip(scores);
     members
-        .map(|((member, candidate), score)| {
+        .map(|(((member, standing), candidate), score)| {
             let selected = primary.as_ref() == Some(&candidate.name);
-            backend(member, candidate, score, selected, now)
+            backend(&member.backend, standing, candidate, score, selected, now)
         })
         .collect()
 }
 
 fn backend(
-    member: &Member,
+    backend: &Backend,
+    standing: &Standing,
     candidate: &Candidate,
     score: Score,
     selected: bool,
     now: Instant,
 ) -> BackendView {
-    let backend = &member.backend;
-    let standing: Standing = backend.standing.borrow().clone();
     let data = &standing.data;
     let seconds = |time: Duration| time.as_secs_f64();
     let ejected = standing.ejected_until.filter(|until| *until > now);

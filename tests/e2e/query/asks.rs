@@ -20,6 +20,8 @@ pub(super) const IN_ORDER: &str = "strategy: first-available\n\
 pub(super) async fn in_order(backends: &[&FakePrometheus], keys: &str) -> Pool {
     let pool = Pool::start(backends, &format!("{IN_ORDER}{keys}")).await;
     all_well(&pool, backends).await;
+    // Who was well before the first was the first until the strategy has looked again.
+    pool.is_first(backends[0].id()).await;
     pool
 }
 

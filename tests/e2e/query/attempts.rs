@@ -115,6 +115,7 @@ async fn what_one_cannot_answer_another_one_does_and_gets_the_same_bytes() {
             assert!(ask.arrived(&a) > before.1, "{what}");
             a.set(|state| state.as_usual());
             all_well(&pool, &[&a, &b]).await;
+            pool.is_first("a").await;
         }
         answered += 1;
         for ask in &asks {
@@ -273,7 +274,7 @@ async fn when_everything_fails_little_more_is_sent_than_was_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_time_a_query_has_is_for_all_tries_together() {
     let fakes = ["a", "b", "c"].map(FakePrometheus::start);
-    let keys = "retry: {budget: 100%, header_timeout: 1400ms}\n";
+    let keys = "retry: {budget: 100%, header_timeout: 1050ms}\n";
     let pool = in_order(&fakes.each_ref(), keys).await;
     for fake in &fakes {
         fake.set(|state| {

@@ -193,6 +193,7 @@ async fn a_hundred_callers_who_leave_in_the_middle_free_the_backend() {
     let pool = Pool::start(&[&a, &b], keys).await;
     pool.is("a", "healthy").await;
     pool.is("b", "healthy").await;
+    pool.is_first("a").await;
     a.set(|state| state.always(QUERY, Fixed::status(200).body(body(KIB)).endless()));
     let mut open = Vec::new();
     for _ in 0..100 {

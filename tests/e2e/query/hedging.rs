@@ -67,14 +67,14 @@ async fn the_other_one_is_cancelled_whoever_wins() {
     let ask = Ask::form();
     let good = |id| Fixed::text(200, &result_of(id));
     let stuck = || Fixed::nothing(Ending::Stall);
-    let late = good("a").after(Duration::from_millis(600));
+    let late = good("a").after(Duration::from_secs(3));
     for (of_a, of_b, winner, why) in [
         (stuck(), good("b"), "b", "hedge"),
         (late, stuck(), "a", "first-available"),
         // A bad answer is none, and the other one goes on.
         (
-            Fixed::status(502).after(Duration::from_millis(300)),
-            good("b"),
+            Fixed::status(502).after(Duration::from_secs(2)),
+            good("b").after(Duration::from_secs(4)),
             "b",
             "hedge",
         ),

@@ -93,7 +93,8 @@ async fn two_servers_and_no_file_start_select_and_serve() {
 async fn what_is_told_of_a_real_server_is_what_it_says_itself() {
     let (_target, job) = target();
     let one = Prometheus::with_history(&four_hours(), &job).await;
-    one.scrapes("x", 2).await;
+    // Its history has some, too.
+    one.is_up("x").await;
     let keys = "health: {interval: 200ms, warm_up: 1s}\nselection_interval: 200ms\n";
     let pool = Pool::of(&[("one", url(&one))], keys).await;
     let whole =

@@ -174,7 +174,9 @@ impl Scene {
         pool.is(c, "starting").await;
         pool.is_first(a).await;
         let known = |said: &Value| said["score"].is_number() && said["state"] == "healthy";
-        pool.comes_to(b, "known", known).await;
+        for one in [a, b] {
+            pool.comes_to(one, "known", known).await;
+        }
         pool.is_first(a).await;
         eventually(PATIENCE, "scores in the other pools", async || {
             let series = series(pool).await;
@@ -374,7 +376,6 @@ impl Scene {
             (total.to_owned(), before + 1.0),
             (of("backend_up", a, ""), 1.0),
             (of("backend_selected", a, ""), 1.0),
-            (of("backend_ejections_total", a, ""), 0.0),
             (of("backend_wal_replay_ratio", c, ""), 0.25),
             (discovered("main", "file"), 2.0),
             (errors.to_owned(), 0.0),

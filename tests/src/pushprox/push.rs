@@ -185,7 +185,8 @@ impl OpenPush {
         if self.chunked {
             self.write_raw(b"0\r\n\r\n").await;
         }
-        self.answer().await
+        let clean = self.clean;
+        self.answered(clean).await
     }
 
     /// What the proxy says while the push is not at its end.
@@ -196,12 +197,12 @@ impl OpenPush {
     /// # Panics
     /// When it does neither.
     pub async fn answer(self) -> io::Result<PushAnswer> {
-        let Self {
-            client,
-            wire,
-            clean,
-            ..
-        } = self;
+        // Go uses no connection again by which not all of a request has gone.
+        self.answered(false).await
+    }
+
+    async fn answered(self, clean: bool) -> io::Result<PushAnswer> {
+        let Self { client, wire, .. } = self;
         let answering = async {
             let mut reply = client.reply(wire, clean).await?;
             let (body, _) = reply.body(|_| false).await?;

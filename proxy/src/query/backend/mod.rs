@@ -182,8 +182,13 @@ impl Backend {
     /// Who is asked before whom. Whoever has no way to it now cannot be asked, though its own watch may have
     /// yet to hear of it.
     pub(crate) fn tier(&self, now: Instant) -> Tier {
+        self.tier_of(&self.standing.borrow(), now)
+    }
+
+    /// The same when its standing was that.
+    pub(crate) fn tier_of(&self, standing: &Standing, now: Instant) -> Tier {
         match self.is_linked() {
-            true => self.standing.borrow().tier(now),
+            true => standing.tier(now),
             false => Tier::Out,
         }
     }

@@ -12,6 +12,7 @@ use super::{State, watched};
 use crate::discovery::Listed;
 use crate::query::backend::Backend;
 use crate::query::health::{self, Report};
+use crate::query::standing::Standing;
 use crate::query::strategy::Candidate;
 
 /// Who cannot be opened, for want of a file most often, is tried again after so long.
@@ -54,13 +55,18 @@ impl Members {
 impl Member {
     /// As strategies see it.
     pub(super) fn candidate(&self, now: Instant) -> Candidate {
+        self.candidate_of(&self.backend.standing.borrow(), now)
+    }
+
+    /// The same when its standing was that.
+    pub(crate) fn candidate_of(&self, standing: &Standing, now: Instant) -> Candidate {
         let backend = &self.backend;
         Candidate {
             name: Arc::clone(&backend.name),
-            tier: backend.tier(now),
+            tier: backend.tier_of(standing, now),
             priority: backend.priority,
             weight: backend.weight,
-            data: backend.standing.borrow().data.clone(),
+            data: standing.data.clone(),
             under_way: backend.load.under_way(),
             latency: backend.load.latency(),
         }

@@ -6,6 +6,7 @@ use adit_tests::fake_clusters::marathon::{FakeMarathon, app};
 use adit_tests::fake_prometheus::FakePrometheus;
 use adit_tests::pair::{Client, config};
 use adit_tests::target::{Request, Step, Target};
+use adit_tests::wait::{PATIENCE, eventually};
 use serde_json::json;
 
 use super::{World, write};
@@ -111,9 +112,15 @@ async fn whoever_is_found_by_several_is_one_as_the_first_has_it() {
         assert_eq!(source["backends"], own, "{source}");
         assert_eq!(source["state"], "answering", "{source}");
     }
-    let metrics = world.metrics().await;
-    assert_eq!(metrics.sum("adit_proxy_query_discovery_backends"), 13.0);
-    assert_eq!(metrics.sum("adit_proxy_query_backend_up"), 8.0);
+    let found = ["discovery_backends", "backend_up"];
+    eventually(PATIENCE, "the same in metrics", async || {
+        let metrics = world.metrics().await;
+        let found = found.map(|name| metrics.sum(&format!("adit_proxy_query_{name}")));
+        (found == [13.0, 8.0])
+            .then_some(())
+            .ok_or(format!("{found:?}"))
+    })
+    .await;
     // All are healthy, so the lowest priority has it all; when it goes, the next.
     world.answers_of(&["static"]).await;
     client.stop().await;
