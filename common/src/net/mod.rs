@@ -230,7 +230,7 @@ mod tests {
                 .expect("the other family answers");
             assert_eq!(address.ip(), works);
             assert!(started.elapsed() >= Duration::from_millis(250));
-            assert!(started.elapsed() < Duration::from_secs(2));
+            assert!(started.elapsed() < Duration::from_secs(9));
 
             stream.write_all(b"x").await.expect("written");
             let (mut accepted, _) = timeout_at(soon(), listeners[0].accept())

@@ -65,9 +65,13 @@ impl Record {
     }
 
     fn add(&self, asked: Asked) {
-        let mut all = self.asked.lock().expect("nobody panics with it");
-        all.push(asked);
-        self.count.send_replace(all.len());
+        let count = {
+            let mut all = self.asked.lock().expect("nobody panics with it");
+            all.push(asked);
+            all.len()
+        };
+        // Not under the lock: whoever waits looks at them under the lock of the count.
+        self.count.send_replace(count);
     }
 
     pub(super) fn all(&self) -> Vec<Asked> {

@@ -134,7 +134,8 @@ async fn a_file_that_is_being_written_is_waited_for() {
             fs::write(&path, "http://a:9090\nhttp://b:9091\n").unwrap();
         }
     };
-    let (texts, ()) = tokio::join!(read::settled(&path, &[], &report), write);
+    // When both have waited long enough, the writer is first.
+    let ((), texts) = tokio::join!(biased; write, read::settled(&path, &[], &report));
     let texts = texts.unwrap().unwrap();
     assert_eq!(texts[0].text, "http://a:9090\nhttp://b:9091\n");
     let again = read::settled(&path, &texts, &report).await;

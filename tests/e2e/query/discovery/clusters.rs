@@ -75,8 +75,7 @@ async fn all_slices_of_a_service_are_followed() {
     a.all_closed().await;
     world.has_no_series_with(&a.address().to_string()).await;
     let ours = &cluster;
-    let another_watch = async || {
-        let before = watches(&ours.asked());
+    let another_watch = async |before: usize| {
         ours.until("another watch", |asked| watches(asked) > before)
             .await;
     };
@@ -86,8 +85,9 @@ async fn all_slices_of_a_service_are_followed() {
         (End::Expired, a),
         (End::Error, c),
     ] {
+        let before = watches(&ours.asked());
         cluster.end(end);
-        another_watch().await;
+        another_watch(before).await;
         cluster.put(SLICES, slice_of("prom-1", fake));
         world.lists(&[found(b), found(fake)]).await;
     }

@@ -8,6 +8,8 @@ use crate::config::query::Hedge;
 
 /// After so long the first is slow, as long as nothing else is known.
 const SOON: Duration = Duration::from_millis(200);
+/// So long after that a busy machine has noticed.
+const LATE: Duration = Duration::from_secs(2);
 
 fn hedging(pool: &mut Pool) {
     pool.hedge = Some(Hedge {
@@ -49,7 +51,7 @@ async fn whoever_answers_first_wins() {
     assert_eq!(bench.in_flight("a"), 0);
 
     let bench = Bench::new(hedging);
-    let slow = Fake::start(late(3 * SOON, "slow")).await;
+    let slow = Fake::start(late(LATE, "slow")).await;
     let slower = Fake::start(vec![Step::Hang]).await;
     let got = bench
         .get(query(), bench.order(&addresses(&[&slow, &slower])))
@@ -65,7 +67,7 @@ async fn whoever_answers_first_wins() {
 #[tokio::test]
 async fn a_failure_leaves_the_other_running() {
     let bench = Bench::new(hedging);
-    let slow = Fake::start(late(3 * SOON, "slow")).await;
+    let slow = Fake::start(late(LATE, "slow")).await;
     let gone = nobody();
     let order = bench.order(&[slow.address, gone.address]);
     let got = bench.get(query(), order).await;
@@ -73,7 +75,7 @@ async fn a_failure_leaves_the_other_running() {
     assert_eq!(hedges(&bench, "first"), 1);
 
     let bench = Bench::new(hedging);
-    let failing = Fake::start(vec![Step::Wait(3 * SOON)]).await;
+    let failing = Fake::start(vec![Step::Wait(LATE)]).await;
     let good = Fake::good("good").await;
     let gone = nobody();
     let order = bench.order(&[failing.address, gone.address, good.address]);
@@ -87,7 +89,7 @@ async fn a_failure_leaves_the_other_running() {
 #[tokio::test]
 async fn only_cheap_reads_are_sent_to_two() {
     let bench = Bench::new(hedging);
-    let slow = Fake::start(late(3 * SOON, "slow")).await;
+    let slow = Fake::start(late(LATE, "slow")).await;
     let good = Fake::good("good").await;
     let order = bench.order(&addresses(&[&slow, &good]));
     for class in [
@@ -103,10 +105,18 @@ async fn only_cheap_reads_are_sent_to_two() {
             .await;
         assert_eq!((&*got.by, got.attempts), ("a", 1));
     }
+    assert!(good.seen().is_empty());
+    assert_eq!(sum(&bench.metrics, "adit_proxy_query_hedges_total"), 0);
+    // For a busy machine the head is late, too.
+    let bench = Bench::new(|pool| {
+        hedging(pool);
+        let max = |hedge: &mut Hedge| hedge.max = LATE;
+        pool.hedge.as_mut().into_iter().for_each(max);
+    });
     let whole = answer("200 OK", "", b"slow");
     let begun = Fake::start(vec![
         Step::Send(whole[..whole.len() - 1].to_vec()),
-        Step::Wait(3 * SOON),
+        Step::Wait(2 * LATE),
         Step::Send(b"w".to_vec()),
     ])
     .await;
@@ -156,7 +166,7 @@ async fn slow_answers_become_rare_within_a_budget() {
 #[tokio::test]
 async fn without_budget_it_is_waited_for() {
     let bench = Bench::new(hedging);
-    let slow = Fake::start(late(3 * SOON, "slow")).await;
+    let slow = Fake::start(late(LATE, "slow")).await;
     let hanging = Fake::start(vec![Step::Hang]).await;
     let order = bench.order(&addresses(&[&slow, &hanging]));
     for _ in 0..5 {
