@@ -191,7 +191,7 @@ async fn a_tunnel_that_is_closed_or_cut_is_dialled_again_within_a_second() {
         match how {
             "close" => tunnel.close(Farewell::GoingAway, "elsewhere").await,
             "finish" => tunnel.finish().await,
-            _ => drop(tunnel),
+            _ => tunnel.cut().await,
         }
         let over = Instant::now();
         let lines = client.program.lines("tunnel ended", index + 1).await;

@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 
 const CLIENTS: usize = 20;
 const GAP: Duration = Duration::from_millis(50);
+/// What a scrape may take, in seconds: a client that is told to move may find nobody a few times, and
+/// waits up to 1, 1, 2, 4 and 8 s in between.
+const MOVE: u32 = 20;
 
 /// A proxy at an address that it keeps over restarts.
 struct Server {
@@ -29,7 +32,10 @@ struct Server {
 impl Server {
     async fn start(address: SocketAddr) -> Self {
         let mut command = Command::new(binaries::path("adit-proxy"));
-        let program = Program::start(command.arg(format!("--web.listen-address={address}")));
+        command
+            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--scrape.startup-wait={MOVE}s"));
+        let program = Program::start(&command);
         program.line("msg=listening").await;
         Self { address, program }
     }
@@ -60,8 +66,8 @@ async fn clients(target: &Target, urls: &[&str]) -> Vec<Client> {
 /// any balancer does.
 async fn scrape(proxies: &[SocketAddr], n: usize) -> Result<Answer, String> {
     let uri = format!("http://site{}:9100/metrics", n % CLIENTS);
-    let request = scraper::request(&uri, &[&scraper::timeout_field(5)]);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let request = scraper::request(&uri, &[&scraper::timeout_field(MOVE)]);
+    let deadline = Instant::now() + Duration::from_secs(MOVE.into());
     let mut proxies = proxies.iter().cycle().skip(n % proxies.len());
     while Instant::now() < deadline {
         let proxy = *proxies.next().expect("a cycle");
@@ -201,7 +207,16 @@ async fn r7_a_client_opens_its_next_tunnel_while_the_old_one_finishes_its_scrape
     scraper.wait_for_bytes(6).await;
     proxy.program.signal("TERM");
     proxy.program.line("draining").await;
-    // The old one listens no more, and its successor takes the address.
+    // It says so before it closes its listener; then its successor takes the address.
+    eventually(
+        PATIENCE,
+        "the old one listens no more",
+        async || match TcpStream::connect(proxy.address).await {
+            Ok(_) => Err("it does".to_owned()),
+            Err(_) => Ok(()),
+        },
+    )
+    .await;
     let successor = Server::start(proxy.address).await;
     pair::knows(successor.address, "pi").await;
     scraper::page(client.web, "/-/ready").await.expect(200);

@@ -12,7 +12,7 @@ use adit_tests::metrics::Metrics;
 use adit_tests::scraper::{Answer, Connection};
 use adit_tests::tls::Authority;
 use adit_tests::tunnel::upgrade_request;
-use adit_tests::wait::{PATIENCE, within};
+use adit_tests::wait::{PATIENCE, eventually, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -203,7 +203,14 @@ async fn a_header_in_pieces_and_one_that_is_malformed() {
         let _ = within(PATIENCE, "the proxy closes", reading).await;
     }
     let series = "adit_proxy_limits_reached_total{limit=\"head_time\"}";
-    assert_eq!(Metrics::of(to).await.series(series), 2.0);
+    // A close is seen before it is counted.
+    eventually(PATIENCE, "both are counted", async || {
+        match Metrics::of(to).await.series(series) {
+            2.0 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

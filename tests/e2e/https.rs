@@ -14,7 +14,7 @@ async fn prometheus_scrapes_https_through_one_connect_many_times() {
     let target = Target::at(vec![Ear::tls(server)], ok(metric("secret")));
     let upstream = format!("--target=tls.example:9443=https://{}", target.address());
     let pair = Pair::start(&[&upstream]).await;
-    let prometheus = Prometheus::start(&format!(
+    let prometheus = Prometheus::patient(&format!(
         "- job_name: tls\n  scheme: https\n  proxy_url: {}\n  tls_config: {{ca_file: {}}}\n  \
          static_configs: [{{targets: ['tls.example:9443']}}]",
         pair.proxy.url(),
@@ -40,7 +40,7 @@ async fn prometheus_scrapes_https_path_style_with_the_clients_ca() {
     );
     std::fs::write(&file, config).unwrap();
     let pair = Pair::start(&[&format!("--config.file={}", file.display())]).await;
-    let prometheus = Prometheus::start(&format!(
+    let prometheus = Prometheus::patient(&format!(
         "- job_name: tls\n  metrics_path: /scrape/https/tls.example:9443/metrics\n  \
          params: {{x: ['a b']}}\n  static_configs: [{{targets: ['{}']}}]",
         pair.proxy.address,

@@ -13,7 +13,9 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Twice the 250 ms that RFC 8305 gives the first family, and what a busy machine adds. Whoever waits
+/// What RFC 8305 gives an attempt before the next begins beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Twice [`STAGGER`], and what a busy machine adds. Whoever waits
 /// for a family that hangs waits for the deadline of the scrape, ten seconds.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -27,12 +29,14 @@ fn ears(families: &str) -> Vec<Ear> {
     }
 }
 
-async fn scrape_in_time(what: &str, port: u16) {
+/// Gives what it took.
+async fn scrape_in_time(what: &str, port: u16) -> Duration {
     let pair = Pair::start(&[&format!("--target=pi:9100=http://localhost:{port}")]).await;
     let answer = pair.scrape("http://pi:9100/metrics").await.expect(200);
     measured(&format!("localhost, {what}"), answer.took);
     assert_eq!(answer.text(), metric("found"));
     assert!(answer.took < SOON, "{what}: {:?}", answer.took);
+    answer.took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,9 +44,10 @@ async fn a_target_on_either_or_both_families_is_found() {
     let _turn = alone().await;
     for what in ["IPv4 only", "IPv6 only", "both"] {
         let target = Target::at(ears(what), ok(metric("found")));
-        scrape_in_time(what, target.port()).await;
-        let journal = target.journal();
-        assert_eq!(journal.connections.len(), 1, "{what}: no loser knocks");
+        let took = scrape_in_time(what, target.port()).await;
+        let knocks = target.journal().connections.len();
+        // A busy machine may take so long that the second rightly sets out.
+        assert!(knocks == 1 || took >= STAGGER, "{what}: {knocks} knock");
     }
 }
 

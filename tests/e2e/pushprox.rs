@@ -198,7 +198,7 @@ async fn what_is_no_poll_is_refused() {
 /// PushProx's own end-to-end shape: node_exporter, a client, the proxy, a Prometheus that finds the
 /// client in `/clients`. The proxy still runs.
 async fn end_to_end(client: impl AsyncFnOnce(&Proxy, u16)) -> Proxy {
-    let exporter = NodeExporter::start().await;
+    let exporter = NodeExporter::of_uname().await;
     let proxy = proxy(&[]).await;
     client(&proxy, exporter.address.port()).await;
     let jobs = format!(
@@ -208,7 +208,7 @@ async fn end_to_end(client: impl AsyncFnOnce(&Proxy, u16)) -> Proxy {
         proxy.url(),
         exporter.address.port()
     );
-    let prometheus = Prometheus::start(&jobs).await;
+    let prometheus = Prometheus::patient(&jobs).await;
     prometheus.is_up("found").await;
     let scrapes = prometheus.scrapes("found", 5).await;
     assert!(scrapes.iter().all(|up| *up == 1.0), "{scrapes:?}");

@@ -18,20 +18,25 @@ async fn prometheus_scrapes_node_exporter_through_the_proxy() {
     ))
     .await;
     prometheus.is_up("node").await;
-    // A scrape of a busy machine may take longer than its second: then all is stale until the next.
     for (query, least) in [
         ("node_uname_info{job=\"node\",instance=\"pi:9100\"}", 1.0),
         ("scrape_samples_scraped{job=\"node\"}", 100.0),
     ] {
-        eventually(PATIENCE, query, async || {
-            let found = prometheus.query(query).await;
-            match found.first().is_some_and(|series| series.1[0] >= least) {
-                true => Ok(()),
-                false => Err(format!("{found:?}")),
-            }
-        })
-        .await;
+        has(&prometheus, query, |value| value >= least).await;
     }
+}
+
+/// Waits until Prometheus has such a sample. A scrape of a busy machine may take longer than its second:
+/// then all is stale until the next. And a target is up before its samples are there.
+async fn has(prometheus: &Prometheus, query: &str, such: impl Fn(f64) -> bool) {
+    eventually(PATIENCE, query, async || {
+        let found = prometheus.query(query).await;
+        match found.first().is_some_and(|series| such(series.1[0])) {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,10 +108,8 @@ async fn gzip_passes_as_it_is() {
     ))
     .await;
     prometheus.is_up("packed").await;
-    let samples = prometheus
-        .query("scrape_samples_scraped{job=\"packed\"}")
-        .await;
-    assert_eq!(samples[0].1[0], 1000.0);
+    let query = "scrape_samples_scraped{job=\"packed\"}";
+    has(&prometheus, query, |count| count == 1000.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

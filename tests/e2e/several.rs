@@ -29,7 +29,7 @@ async fn one_client_serves_two_proxies_and_outlives_either() {
             "- job_name: {name}\n  proxy_url: {url}\n  static_configs: [{{targets: ['pi:9100']}}]\n"
         )
     };
-    let prometheus = Prometheus::start(&(job("one", &one) + &job("two", &two))).await;
+    let prometheus = Prometheus::patient(&(job("one", &one) + &job("two", &two))).await;
     prometheus.is_up("one").await;
     prometheus.is_up("two").await;
     one.stop().await;

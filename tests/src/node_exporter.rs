@@ -19,8 +19,23 @@ impl NodeExporter {
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same, with `node_uname_info` and nothing else: all that it knows takes a busy machine longer
+    /// than a scrape may.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub async fn of_uname() -> Self {
+        Self::with(&["--collector.disable-defaults", "--collector.uname"]).await
+    }
+
+    async fn with(flags: &[&str]) -> Self {
         let path = debian("prometheus-node-exporter", "prometheus-node-exporter");
-        let program = Program::start(Command::new(path).arg("--web.listen-address=127.0.0.1:0"));
+        let mut command = Command::new(path);
+        command.arg("--web.listen-address=127.0.0.1:0").args(flags);
+        let program = Program::start(&command);
         let line = program.line("Listening on").await;
         let address = line
             .split("address=")

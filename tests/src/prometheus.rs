@@ -41,12 +41,21 @@ pub struct Scraped {
 pub type Series = (BTreeMap<String, String>, Vec<f64>);
 
 impl Prometheus {
-    /// Scraping every second whatever `scrape_configs` says, YAML from the first column.
+    /// Scraping every second whatever `scrape_configs` says, YAML from the first column. A busy machine
+    /// may take longer than a scrape then may: where each must succeed, [`Self::patient`].
     ///
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn start(scrape_configs: &str) -> Self {
         Self::with_interval("1s", scrape_configs).await
+    }
+
+    /// The same every three seconds, and with as much time for each.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub async fn patient(scrape_configs: &str) -> Self {
+        Self::with_interval("3s", scrape_configs).await
     }
 
     /// The same, with another interval; a scrape may take as long.

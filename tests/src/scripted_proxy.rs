@@ -31,7 +31,8 @@ pub struct ScriptedProxy {
     address: SocketAddr,
 }
 
-/// A client's tunnel, from the scripted proxy's end. Dropping it cuts the tunnel.
+/// A client's tunnel, from the scripted proxy's end. Dropping it ends the tunnel: whether that is a cut
+/// or in good order is chance.
 #[derive(Debug)]
 pub struct ScriptedTunnel {
     sender: SendRequest<Empty<Bytes>>,
@@ -230,6 +231,16 @@ impl ScriptedTunnel {
     /// Whether it still carries requests.
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    /// Cuts it, as a proxy does that is killed.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn cut(self) {
+        self.tasks.end();
+        // Only then is the sender dropped: a connection that nobody can use ends in good order.
+        within(PATIENCE, "the end of a tunnel", self.tasks.ended()).await;
     }
 
     /// Says goodbye with these words once everything under way has finished.

@@ -1,5 +1,6 @@
 //! A CA of our own, and a TLS front before a proxy.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,16 +152,31 @@ impl Authority {
     /// # Panics
     /// When the server is not who it should be.
     pub async fn connect(&self, name: &str, stream: TcpStream) -> TlsStream<TcpStream> {
+        let tls = self.try_connect(name, stream).await;
+        tls.expect("a handshake")
+    }
+
+    /// The same, as long as the server is who it should be.
+    ///
+    /// # Errors
+    /// When it is not, or closes the connection.
+    ///
+    /// # Panics
+    /// When `name` is none.
+    pub async fn try_connect(
+        &self,
+        name: &str,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let tls = TlsConnector::from(Arc::new(config))
+        TlsConnector::from(Arc::new(config))
             .connect(name, stream)
-            .await;
-        tls.expect("a handshake")
+            .await
     }
 }
 

@@ -233,7 +233,13 @@ fn lies() -> Vec<(&'static str, u16, Vec<Say>)> {
 }
 
 /// Lies behind a head that is good.
-const BREAKS_BEHIND: [&str; 3] = ["an answer in trailers", "two heads", "more behind the end"];
+const BREAKS_BEHIND: [&str; 4] = [
+    "an answer in trailers",
+    "two heads",
+    "more behind the end",
+    // The 101st ends the connection.
+    "a thousand empty pieces",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_client_speaks_for_nobody_else() {

@@ -1,5 +1,6 @@
 //! Client certificates that are none of ours.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use adit_tests::binaries::Proxy;
 use adit_tests::metrics::Metrics;
 use adit_tests::scraper::{self, Answer, Connection};
 use adit_tests::tls::{Authority, Issued, Validity};
+use adit_tests::wait::{PATIENCE, eventually};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
@@ -67,6 +69,23 @@ async fn shake(
         .await
 }
 
+/// By how much each series has grown, once one that has `series` in it has: what ends in the handshake
+/// is counted when it is closed.
+async fn grown(
+    counts: impl AsyncFn() -> Metrics,
+    before: &Metrics,
+    series: &str,
+) -> BTreeMap<String, f64> {
+    eventually(PATIENCE, series, async || {
+        let grown = counts().await.grown_since(before);
+        match grown.keys().any(|key| key.contains(series)) {
+            true => Ok(grown),
+            false => Err(format!("{grown:?}")),
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted() {
     let authority = Authority::new();
@@ -117,22 +136,22 @@ async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted
                 None,
                 "{kind}: one that is {what}"
             );
-            let grown = counts().await.grown_since(&before);
-            assert_eq!(grown.get(refused), Some(&1.0), "{kind}, {what}: {grown:?}");
+            let seen = grown(&counts, &before, refused).await;
+            assert_eq!(seen.get(refused), Some(&1.0), "{kind}, {what}: {seen:?}");
             assert!(
-                !grown.keys().any(|key| key.contains("auth_failures")),
-                "{grown:?}"
+                !seen.keys().any(|key| key.contains("auth_failures")),
+                "{seen:?}"
             );
         }
         let before = counts().await;
         let found = status(None).await;
         assert_eq!(found, without, "{kind}: without one");
-        let grown = counts().await.grown_since(&before);
         let counted = match without {
             None => refused,
             Some(_) => "adit_proxy_auth_failures_total{reason=\"forbidden\",role=\"scraper\"}",
         };
-        assert_eq!(grown.get(counted), Some(&1.0), "{kind}, without: {grown:?}");
+        let seen = grown(&counts, &before, counted).await;
+        assert_eq!(seen.get(counted), Some(&1.0), "{kind}, without: {seen:?}");
         // A ClientHello of a megabyte, as a name of that size would be.
         let before = counts().await;
         let hello = [
@@ -141,13 +160,9 @@ async fn certificates_that_are_none_of_ours_end_in_the_handshake_and_are_counted
         ]
         .concat();
         assert_eq!(scraper::send(proxy.address, hello).await.head.status, 0);
-        let grown = counts().await.grown_since(&before);
+        let seen = grown(&counts, &before, "tls_handshake").await;
         let failed = |(key, by): (&String, &f64)| key.contains("tls_handshake").then_some(*by);
-        assert_eq!(
-            grown.iter().filter_map(failed).sum::<f64>(),
-            1.0,
-            "{grown:?}"
-        );
+        assert_eq!(seen.iter().filter_map(failed).sum::<f64>(), 1.0, "{seen:?}");
         // A good one, of somebody who may nothing.
         assert_eq!(status(Some(&other)).await, Some(403), "{kind}");
         assert_eq!(status(Some(&good)).await, Some(200), "{kind}");

@@ -188,7 +188,7 @@ async fn prometheus_scrapes(kind: Kind) {
          - url: https://{host}/adit/sd/targets?style=path\n    refresh_interval: 1s\n    {}\n",
         door.replace("\n  ", "\n    "),
     );
-    let prometheus = Prometheus::start(
+    let prometheus = Prometheus::patient(
         &(relabelled("http", "http", "pi:9100")
             + &relabelled("https", "https", "tls.example:9443")
             + &found),

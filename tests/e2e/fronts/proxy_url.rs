@@ -47,7 +47,7 @@ async fn prometheus_scrapes_both(front: &Front) {
     };
     let password = SCRAPER.password.replace(' ', "%20").replace('\'', "%27");
     let user = format!("{}:{password}@", SCRAPER.name);
-    let prometheus = Prometheus::start(
+    let prometheus = Prometheus::patient(
         &(job("clear", "http", CLEAR, &user)
             + &job("secret", "https", SECRET, &user)
             + &job("stranger", "http", CLEAR, "")

@@ -107,7 +107,7 @@ async fn a_certificate_is_rotated_under_load_without_a_failed_scrape() {
     let at = format!("--target=pi:9100=http://{}", target.address());
     let _client = house.client(&proxy, &[&at]).await;
     let port = proxy.address.port();
-    let prometheus = Prometheus::start(&format!(
+    let prometheus = Prometheus::patient(&format!(
         "- job_name: kept\n  proxy_url: https://prometheus:pw-of-prometheus@localhost:{port}\n  \
          tls_config: {{ca_file: {}}}\n  static_configs: [{{targets: ['pi:9100']}}]",
         house.authority.ca_file().display()

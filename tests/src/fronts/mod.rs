@@ -250,8 +250,9 @@ impl Front {
             if matches!(self.kind, Kind::NginxStream | Kind::HaproxyTcp) {
                 return Ok(());
             }
-            let mut connection =
-                Connection::over(self.authority.connect("localhost", stream).await);
+            // A process that is just being replaced may close it.
+            let tls = self.authority.try_connect("localhost", stream).await;
+            let mut connection = Connection::over(tls.map_err(|error| error.to_string())?);
             let request = format!(
                 "GET {}/-/ready HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n",
                 self.setup.prefix,
