@@ -30,9 +30,15 @@ start() {
   names+=("$name")
 }
 
-# Waits for a URL to answer: await NAME URL
+# Waits for a URL of a program that was started to answer: await NAME URL
 await() {
-  for _ in $(seq 100); do
+  local at pid
+  for at in "${!names[@]}"; do
+    if [[ ${names[at]} == "$1" ]]; then pid=${processes[at]}; fi
+  done
+  for _ in $(seq 300); do
+    # It may have lost its port to another, who would answer.
+    kill -0 "$pid" 2>/dev/null || break
     curl -fsS -o /dev/null "$2" 2>/dev/null && return
     sleep 0.1
   done
